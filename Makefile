@@ -1,0 +1,100 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+bin := .venv/bin
+extras := gateway auth chat ai billing
+# Read by the launcher: `make run GATEWAYS=2 AIS=3`.
+export GATEWAYS AUTHS CHATS AIS BILLINGS THOUGHTFLOW_HOME THOUGHTFLOW_PORT
+compile := UV_PYTHON_DOWNLOADS=never $(bin)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run it
+.PHONY: run status stop reset demo dead-letters
+run: .installed-local ## Start everything on this machine; CHATS=2 AIS=3 for replicas
+	@exec $(bin)/python -m deploy.local run
+
+status: .installed-local ## Show what runs, and where
+	@$(bin)/python -m deploy.local status
+
+stop: .installed-local ## Stop what `make run` started
+	@$(bin)/python -m deploy.local stop
+
+reset: .installed-local ## Delete all data of `make run`, after asking
+	@$(bin)/python -m deploy.local reset
+
+demo: .installed-local ## Walk through the API of a running stack
+	@$(bin)/python -m deploy.local demo $(ARGS)
+
+dead-letters: .installed-local ## List messages that failed for good; ARGS=... to show and replay
+	@$(bin)/python -m deploy.local dead-letters $(ARGS)
+
+##@ Develop it
+.PHONY: install fmt lint types imports check contracts bench lock
+install: .installed-dev ## Make .venv with the tools for tests and checks
+
+fmt: .installed-dev ## Format the code and apply safe fixes
+	$(bin)/ruff check --fix-only --quiet .
+	$(bin)/ruff format .
+
+lint: .installed-dev ## Check style and format
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+
+types: .installed-dev ## Check types
+	$(bin)/mypy .
+
+imports: .installed-dev ## Check who may import whom
+	$(bin)/lint-imports
+
+check: lint types imports test ## All of the above, and the tests: what CI runs
+
+contracts: .installed-dev ## Write the events' JSON Schemas anew
+	$(bin)/python -m tests.contracts.regenerate
+
+bench: .installed-dev ## Measure
+	$(bin)/python -m bench
+
+# One after the other: each is constrained by the first.
+lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds
+	$(bin)/python -m ensurepip >/dev/null
+	$(bin)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
+	$(compile) pyproject.toml --all-extras --output-file requirements/all.txt
+	for extra in $(extras); do \
+		$(compile) pyproject.toml --extra $$extra --constraints requirements/all.txt \
+			--output-file requirements/$$extra.txt || exit 1; \
+	done
+	$(compile) pyproject.toml $(extras:%=--extra %) --extra local \
+		--constraints requirements/all.txt --output-file requirements/local.txt
+	$(compile) pyproject.toml --all-extras \
+		--constraints requirements/all.txt --output-file requirements/dev.txt
+	echo 'uv~=0.13.9' | $(compile) --output-file requirements/uv.txt -
+
+##@ Test it
+.PHONY: test test-unit test-integration test-contracts test-e2e
+test: .installed-dev ## Run every test
+	$(bin)/python -m pytest
+
+test-unit: .installed-dev ## Run the tests that need no server
+	$(bin)/python -m pytest -m "not integration and not e2e"
+
+test-integration: .installed-dev ## Run the tests on real servers
+	$(bin)/python -m pytest -m integration
+
+test-contracts: .installed-dev ## Check events, SQL and layout
+	$(bin)/python -m pytest tests/contracts
+
+test-e2e: .installed-dev ## Run the tests of the whole system
+	$(bin)/python -m pytest -m e2e
+
+# Not files: install.py decides, by the locks' hashes, whether there is anything to do (0.05 s if not).
+.PHONY: .installed-local .installed-dev
+.installed-local:
+	@$(PYTHON) deploy/local/install.py local
+
+.installed-dev:
+	@$(PYTHON) deploy/local/install.py dev

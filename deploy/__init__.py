@@ -1,0 +1,1 @@
+"""How Thoughtflow is run: on a laptop, in containers, on clusters."""

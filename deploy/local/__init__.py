@@ -1,0 +1,1 @@
+"""Everything on one machine with no account anywhere: launcher, servers, emulators, demo."""

@@ -1,0 +1,1 @@
+"""What people see: the pay page, the portal, and the dashboard. Forms only, no JavaScript."""
