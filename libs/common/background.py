@@ -1,0 +1,30 @@
+"""Work that a process does now and then, for as long as it lives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+
+log = structlog.stdlib.get_logger()
+
+
+@asynccontextmanager
+async def every(interval_s: float, work: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Call `work` every `interval_s` seconds in the background while the block runs."""
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await work()
+            except Exception as exc:  # noqa: BLE001 - it must outlive any outage
+                log.warning("background_work_failed", error=type(exc).__name__)
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

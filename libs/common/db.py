@@ -1,0 +1,48 @@
+"""The PostgreSQL pool: one schema per service, set once as the connection's search_path."""
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+    Connection = asyncpg.Connection
+
+COMMAND_TIMEOUT_S = 10.0
+"""Seconds that a statement may take; `libs.common.cache` relies on writers being done by then."""
+
+OUTAGES = (
+    OSError,  # refused, reset, timed out
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,  # starting up or in recovery
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,  # the pool's connection died between two statements
+    asyncpg.TooManyConnectionsError,
+)
+"""What asyncpg raises while the server is away; the same statement succeeds once it is back."""
+
+
+async def open_pool(dsn: str, *, schema: str, max_size: int = 10) -> Pool:
+    """Open a pool whose connections see only `schema`.
+
+    Args:
+        dsn: `postgresql://` URL of the service's own role.
+        schema: the service's schema; unqualified table names resolve there.
+        max_size: connections at most; 10 suits one worker process.
+
+    Raises:
+        OSError, asyncpg.PostgresError: the server cannot be reached or refused us.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=max_size,
+        command_timeout=COMMAND_TIMEOUT_S,
+        server_settings={"search_path": schema, "application_name": f"thoughtflow.{schema}"},
+    )

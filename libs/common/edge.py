@@ -1,0 +1,135 @@
+"""The outermost ASGI layer of a service: request ids, body limits, the last catch, one log line."""
+
+import re
+from time import perf_counter
+from typing import Any
+
+import orjson
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs.common.clock import new_id
+from libs.common.errors import (
+    MalformedError,
+    PayloadTooLargeError,
+    ThoughtflowError,
+    UnsupportedMediaError,
+)
+
+log = structlog.stdlib.get_logger()
+MAX_BODY = 1 << 20
+"""Bytes of a request body at most."""
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PROBLEM = b"application/problem+json"
+
+
+class Edge:
+    """Wraps an ASGI app; every answer carries `X-Request-Id` and no cache keeps it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other kinds of scope pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        headers = Headers(scope=scope)
+        request_id = request_id_of(headers)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                marked = MutableHeaders(scope=message)
+                marked["x-request-id"] = request_id
+                marked.setdefault("cache-control", "no-store")
+                marked.setdefault("x-content-type-options", "nosniff")
+            await send(message)
+
+        try:
+            refuse_unreadable(scope["method"], headers)
+            await self._app(scope, _limited(receive), send_marked)
+        except ThoughtflowError as exc:
+            await send_problem(send_marked, exc, request_id)
+        except Exception:
+            log.exception("request_crashed")
+            if status == 0:
+                error = ThoughtflowError("something went wrong on our side; it has been logged")
+                await send_problem(send_marked, error, request_id)
+        finally:
+            if not scope["path"].startswith("/health/"):
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    route=getattr(scope.get("route"), "path", None),
+                    status=status,
+                    duration_ms=round((perf_counter() - started) * 1000, 1),
+                )
+
+
+def request_id_of(headers: Headers) -> str:
+    """Return the caller's `X-Request-Id` if it is a plain token, else a fresh one."""
+    given = headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else str(new_id())
+
+
+def refuse_unreadable(method: str, headers: Headers) -> None:
+    """Refuse a body that is too large, compressed or not JSON, before any of it is read.
+
+    Raises:
+        PayloadTooLargeError: `Content-Length` is over `MAX_BODY`.
+        UnsupportedMediaError: there is a body and it is compressed or not JSON.
+        MalformedError: `Content-Length` is no number.
+    """
+    length = headers.get("content-length", "0")
+    if not length.isascii() or not length.isdigit():
+        raise MalformedError("Content-Length is not a number")
+    if int(length) > MAX_BODY:
+        raise PayloadTooLargeError(f"send at most {MAX_BODY} bytes")
+    has_body = int(length) > 0 or "transfer-encoding" in headers
+    if method in {"GET", "HEAD", "OPTIONS"} or not has_body:
+        return
+    if headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaError("send the body uncompressed")
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaError("send the body as Content-Type: application/json")
+
+
+def _limited(receive: Receive) -> Receive:
+    received = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_BODY:
+            # An HTTPException, because FastAPI turns any other error while reading into a 400.
+            raise HTTPException(413, f"send at most {MAX_BODY} bytes")
+        return message
+
+    return receive_limited
+
+
+def problem_bytes(error: ThoughtflowError, request_id: str) -> bytes:
+    """Return the problem document as it goes over the wire."""
+    document: dict[str, Any] = {**error.problem(), "request_id": request_id}
+    return orjson.dumps(document, default=str)
+
+
+async def send_problem(send: Send, error: ThoughtflowError, request_id: str) -> None:
+    """Answer with the problem document of `error`."""
+    body = problem_bytes(error, request_id)
+    headers = [(b"content-type", PROBLEM), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,26 @@
+"""Events announced by the auth service."""
+
+from typing import ClassVar
+from uuid import UUID
+
+from libs.common.events.base import Event
+
+
+class UserRegistered(Event):
+    """A user signed up; the identifier is not verified yet.
+
+    Produced by `services.auth.actions.sign_up`; consumed by billing.
+
+    Attributes:
+        user_id: the new user.
+        email: e-mail address, if the user signed up with one.
+        phone: phone number in E.164, if the user signed up with one.
+        name: as the user typed it.
+    """
+
+    TYPE: ClassVar[str] = "auth.user_registered.v1"
+
+    user_id: UUID
+    email: str | None = None
+    phone: str | None = None
+    name: str | None = None

@@ -1,0 +1,158 @@
+"""Who is calling: verify the access token that auth issued and nobody else could have.
+
+Tokens are JWTs signed with EdDSA (RFC 8037), of type `at+jwt` (RFC 9068); keys come from auth's
+JWKS and from nowhere else. No other header is believed.
+"""
+
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx2
+import jwt
+import structlog
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
+from fastapi.security.base import SecurityBase
+
+from libs.common.errors import UnauthenticatedError, UnavailableError
+
+log = structlog.stdlib.get_logger()
+ALGORITHM = "EdDSA"
+TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type
+ISSUER = "thoughtflow"
+AUDIENCE = "thoughtflow"
+CLAIMS = ["iss", "aud", "sub", "sid", "jti", "iat", "exp", "role"]
+LEEWAY_S = 5
+MAX_TOKEN_LENGTH = 4096
+MAX_CACHED = 4096
+REFRESH_INTERVAL_S = 5.0
+"""Seconds between two looks at the JWKS, so that made-up key ids cannot flood auth."""
+
+
+class TokenExpiredError(UnauthenticatedError):
+    """The access token is too old; refresh it."""
+
+    code = "token_expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The caller.
+
+    Attributes:
+        user_id: whose token it is.
+        session_id: the login it came from.
+        role: `user`, `support` or `admin`.
+        expires_at: Unix time, seconds.
+    """
+
+    user_id: UUID
+    session_id: UUID
+    role: str
+    expires_at: int
+
+
+class TokenVerifier:
+    """Verifies tokens and remembers the good ones until they expire."""
+
+    def __init__(self, jwks_url: str) -> None:
+        self._jwks_url = jwks_url
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._verified: dict[str, Identity] = {}
+        self._fetched_at = -REFRESH_INTERVAL_S
+
+    async def verify(self, token: str) -> Identity:
+        """Return whose token it is.
+
+        Raises:
+            TokenExpiredError: it was good once.
+            UnauthenticatedError: it is no token of ours.
+            UnavailableError: auth's keys cannot be had now.
+        """
+        identity = self._verified.get(token)
+        if identity is None:
+            identity = await self._verify(token)
+            if len(self._verified) >= MAX_CACHED:
+                del self._verified[next(iter(self._verified))]
+            self._verified[token] = identity
+        if identity.expires_at + LEEWAY_S <= time.time():
+            self._verified.pop(token, None)
+            raise TokenExpiredError("the access token has expired; refresh it or log in again")
+        return identity
+
+    async def _verify(self, token: str) -> Identity:
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise UnauthenticatedError("the access token is not one of ours")
+        try:
+            key = await self._key(jwt.get_unverified_header(token))
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                leeway=LEEWAY_S,
+                options={"require": CLAIMS},
+            )
+            return Identity(
+                UUID(claims["sub"]), UUID(claims["sid"]), str(claims["role"]), int(claims["exp"])
+            )
+        except jwt.ExpiredSignatureError as exc:
+            raise TokenExpiredError(
+                "the access token has expired; refresh it or log in again"
+            ) from exc
+        except (jwt.InvalidTokenError, ValueError) as exc:
+            raise UnauthenticatedError("the access token is not valid; log in again") from exc
+
+    async def _key(self, header: dict[str, object]) -> jwt.PyJWK:
+        if header.get("typ") != TOKEN_TYPE:
+            raise UnauthenticatedError("the access token is not valid; log in again")
+        kid = str(header.get("kid"))
+        if kid not in self._keys and time.monotonic() - self._fetched_at >= REFRESH_INTERVAL_S:
+            await self._fetch_keys()
+        try:
+            return self._keys[kid]
+        except KeyError as exc:
+            raise UnauthenticatedError("the access token is not valid; log in again") from exc
+
+    async def _fetch_keys(self) -> None:
+        try:
+            async with httpx2.AsyncClient(timeout=5) as client:
+                response = await client.get(self._jwks_url)
+                response.raise_for_status()
+                keys = jwt.PyJWKSet.from_dict(response.json()).keys
+        except (httpx2.HTTPError, jwt.PyJWTError, ValueError) as exc:
+            log.warning("jwks_unavailable", error=type(exc).__name__)
+            raise UnavailableError("tokens cannot be checked right now; try again") from exc
+        self._fetched_at = time.monotonic()
+        self._keys = {key.key_id: key for key in keys if key.key_id and key.key_type == "OKP"}
+
+
+def bearer_token(authorization: str | None) -> str:
+    """Return the token of an `Authorization` header.
+
+    Raises:
+        UnauthenticatedError: there is none, or it is not `Bearer`.
+    """
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise UnauthenticatedError("send your access token as 'Authorization: Bearer <token>'")
+    return token.strip()
+
+
+async def authenticate(request: Request) -> Identity:
+    """Return the caller of `request`; see `TokenVerifier.verify` for what it raises."""
+    verifier: TokenVerifier = request.app.state.verifier
+    return await verifier.verify(bearer_token(request.headers.get("authorization")))
+
+
+class BearerIdentity(SecurityBase):
+    """FastAPI dependency that documents the bearer scheme and yields the caller."""
+
+    def __init__(self) -> None:
+        self.model = HTTPBearerModel(bearerFormat="JWT")
+        self.scheme_name = "bearer"
+
+    async def __call__(self, request: Request) -> Identity:
+        return await authenticate(request)

@@ -1,0 +1,121 @@
+"""Transactional outbox: the event is stored with the change and published afterwards."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+from faststream.rabbit import RabbitBroker
+from opentelemetry import propagate
+
+from libs.common.db import Connection, Pool
+from libs.common.events import Event
+from libs.common.topology import EVENTS
+
+log = structlog.stdlib.get_logger()
+BATCH = 200
+SAFETY_NET_S = 1.0
+"""Seconds between looks at the outbox when nobody nudged: another process may have died."""
+
+PUBLISH_TIMEOUT_S = 5.0
+
+
+async def add(conn: Connection, event: Event) -> None:
+    """Store `event` for publication, in the caller's transaction.
+
+    Raises:
+        RuntimeError: there is no transaction, so the event could outlive a rolled-back change.
+    """
+    if not conn.is_in_transaction():
+        raise RuntimeError(f"outbox.add({event.TYPE}) outside a transaction")
+    await conn.execute(
+        "INSERT INTO outbox (event_id, type, payload, traceparent) VALUES ($1, $2, $3, $4)",
+        event.event_id,
+        event.TYPE,
+        event.model_dump_json(),
+        traceparent(),
+    )
+
+
+def traceparent() -> str | None:
+    """Return the present trace context (W3C traceparent) to be stored with an event, if any."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier.get("traceparent")
+
+
+class Relay:
+    """Publishes what the outbox holds.
+
+    `nudge` it after a commit; without a nudge it looks once a second, so an event outlives the
+    process that stored it. Safe to run in several processes: each takes rows that no other holds.
+    """
+
+    def __init__(self, pool: Pool, broker: RabbitBroker) -> None:
+        self._pool = pool
+        self._broker = broker
+        self._wake = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Tell the relay that an event was committed."""
+        self._wake.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Publish in the background while the block runs."""
+        task = asyncio.create_task(self._publish_forever())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def publish_pending(self) -> int:
+        """Publish up to `BATCH` stored events and return how many.
+
+        At least once: if we die between the confirms and the commit they go out again.
+
+        Raises:
+            aiormq.exceptions.AMQPError, OSError, RuntimeError: RabbitMQ is away or no queue is
+                bound to an event; nothing is deleted.
+        """
+        async with self._pool.acquire() as conn, conn.transaction():
+            rows = await conn.fetch(
+                """
+                DELETE FROM outbox
+                WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
+                RETURNING id, event_id, type, payload, traceparent
+                """,
+                BATCH,
+            )
+            await asyncio.gather(*(self._publish(row) for row in rows))
+        return len(rows)
+
+    async def _publish(self, row: Any) -> None:
+        await self._broker.publish(
+            row["payload"].encode(),
+            exchange=EVENTS,
+            routing_key=row["type"],
+            message_id=str(row["event_id"]),
+            message_type=row["type"],
+            content_type="application/json",
+            headers={"traceparent": row["traceparent"]} if row["traceparent"] else None,
+            persist=True,
+            timeout=PUBLISH_TIMEOUT_S,
+        )
+
+    async def _publish_forever(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                while await self.publish_pending() == BATCH:
+                    pass
+            except Exception as exc:  # noqa: BLE001 - it must outlive any outage
+                log.warning("outbox_relay_failed", error=type(exc).__name__)
+                await asyncio.sleep(SAFETY_NET_S)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAFETY_NET_S):
+                    await self._wake.wait()

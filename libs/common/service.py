@@ -1,0 +1,64 @@
+"""`python -m services.<name> [serve|migrate]`: how every service starts."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import uvicorn
+from starlette.types import ASGIApp
+
+from libs.common.migrate import migrate
+from libs.common.settings import BaseServiceSettings, CommonSettings, SettingsT, load
+from libs.common.telemetry import configure_logging
+
+GRACEFUL_S = 10
+"""Seconds that open requests and streams get at shutdown; uvicorn would wait for ever."""
+
+
+def main(
+    name: str, settings_class: type[SettingsT], create_app: Callable[[SettingsT], ASGIApp]
+) -> None:
+    """Serve, or with the argument `migrate` bring the service's schema up to date.
+
+    Exits with 2 where a setting is missing or malformed, or the argument is unknown.
+    """
+    command = sys.argv[1] if len(sys.argv) > 1 else "serve"
+    if command not in {"serve", "migrate"}:
+        print(f"usage: python -m services.{name} [serve|migrate]", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2)
+    settings = load(settings_class)
+    configure_logging(name, settings.log_level)
+    if command == "serve":
+        serve(create_app(settings), settings)
+    elif isinstance(settings, CommonSettings):
+        asyncio.run(_migrate(name, settings.database_url))
+
+
+def serve(app: ASGIApp, settings: BaseServiceSettings) -> None:
+    """Serve `app` until SIGTERM or SIGINT."""
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=GRACEFUL_S,
+    )
+
+
+async def _migrate(name: str, database_url: str) -> None:
+    conn = await asyncpg.connect(database_url)
+    try:
+        applied = await migrate(conn, schema=name, own=Path("services") / name / "migrations")
+    finally:
+        await conn.close()
+    print(f"{name}: " + (", ".join(applied) or "up to date"))  # noqa: T201

@@ -1,0 +1,99 @@
+"""Who announces what to whom: the whole map of RabbitMQ, in one table.
+
+Queue arguments cannot be changed once a queue exists: a change here needs a new queue name.
+"""
+
+from faststream.rabbit import ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
+
+from libs.common.events import (
+    AIReplyFailed,
+    AIReplyReady,
+    AIReplyStarted,
+    Event,
+    MessagePosted,
+    SubscriptionChanged,
+    UserRegistered,
+)
+
+CONSUMERS: dict[type[Event], tuple[str, ...]] = {
+    UserRegistered: ("billing",),
+    MessagePosted: ("ai",),
+    AIReplyStarted: ("chat",),
+    AIReplyReady: ("chat",),
+    AIReplyFailed: ("chat",),
+    SubscriptionChanged: ("auth", "chat"),
+}
+
+EVENTS = RabbitExchange("thoughtflow.events", type=ExchangeType.TOPIC)
+DEAD = RabbitExchange("thoughtflow.dead", type=ExchangeType.FANOUT)
+DEAD_LETTERS = RabbitQueue("thoughtflow.dead_letters", queue_type=QueueType.QUORUM)
+DELAYS_S = (1, 5, 30, 120)
+"""Seconds that a delivery waits before its second, third, fourth and fifth try."""
+
+DELIVERY_LIMIT = 20
+"""Redeliveries before RabbitMQ gives up: it only ends crash loops, our retries are the delays."""
+
+
+def queue(consumer: str, event: type[Event]) -> RabbitQueue:
+    """Return the durable queue on which `consumer` receives `event`.
+
+    Named `<consumer>.<event type>`, e.g. `ai.chat.message_posted.v1`. What is rejected, or came
+    back `DELIVERY_LIMIT` times, moves to `thoughtflow.dead_letters` under this queue's name.
+
+    Raises:
+        KeyError: `CONSUMERS` does not list the pair.
+    """
+    if consumer not in CONSUMERS[event]:
+        raise KeyError(f"{consumer} is no consumer of {event.TYPE}")
+    name = f"{consumer}.{event.TYPE}"
+    return RabbitQueue(
+        name,
+        queue_type=QueueType.QUORUM,
+        routing_key=event.TYPE,
+        arguments={
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": DEAD.name,
+            "x-dead-letter-routing-key": name,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        },
+    )
+
+
+def delay_exchange(seconds: int) -> RabbitExchange:
+    """Return the exchange for deliveries that wait `seconds`.
+
+    A message published there with the routing key of its work queue comes back to that queue:
+    the delay queue dead-letters to the default exchange and keeps the key.
+    """
+    return RabbitExchange(f"thoughtflow.delay.{seconds}s", type=ExchangeType.FANOUT)
+
+
+def _delay_queue(seconds: int) -> RabbitQueue:
+    return RabbitQueue(
+        f"thoughtflow.delay.{seconds}s",
+        queue_type=QueueType.QUORUM,
+        arguments={
+            "x-message-ttl": seconds * 1000,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        },
+    )
+
+
+async def declare(broker: RabbitBroker) -> None:
+    """Create every exchange, queue and binding; a no-op where they exist.
+
+    Each service does this when it starts, so no event is lost because its consumer was never up.
+    """
+    events = await broker.declare_exchange(EVENTS)
+    for event, consumers in CONSUMERS.items():
+        for consumer in consumers:
+            work = await broker.declare_queue(queue(consumer, event))
+            await work.bind(events, routing_key=event.TYPE)
+    for seconds in DELAYS_S:
+        delay = await broker.declare_queue(_delay_queue(seconds))
+        await delay.bind(await broker.declare_exchange(delay_exchange(seconds)))
+    dead_letters = await broker.declare_queue(DEAD_LETTERS)
+    await dead_letters.bind(await broker.declare_exchange(DEAD))
