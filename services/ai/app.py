@@ -1,0 +1,30 @@
+"""Ai's composition root: the only module that knows every other one."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from libs.common.http import create_service
+from services.ai import consumers
+from services.ai.resources import open_resources
+from services.ai.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the service; it has no endpoints but health, its work comes over RabbitMQ."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings) as res:
+            app.state.resources = res
+            app.state.probes = {
+                "postgres": lambda: res.db.fetchval("SELECT 1"),
+                "rabbitmq": lambda: res.brokers.publish.ping(timeout=1),
+            }
+            res.brokers.consume.context.set_global("resources", res)
+            res.brokers.consume.include_router(consumers.make_router())
+            async with res.brokers.running(), res.relay.running():
+                yield
+
+    return create_service("Thoughtflow ai", lifespan=lifespan, routers=[])

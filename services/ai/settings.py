@@ -1,0 +1,32 @@
+"""Ai's environment."""
+
+from pydantic import Field, SecretStr
+
+from libs.common.settings import CommonSettings
+
+
+class Settings(CommonSettings):
+    """Ai's settings; see `.env.example` for every variable with its meaning.
+
+    Attributes:
+        gemini_api_key: from Google AI Studio.
+        gemini_base_url: only to talk to something else than Google, e.g. the emulator.
+        gemini_model: the model that answers.
+        system_instruction: what the model is told before every conversation.
+        max_output_tokens: length of a reply at most, thoughts included.
+        first_token_timeout_s: silence allowed before a reply's first word.
+        silence_timeout_s: silence allowed between two pieces of a reply.
+        total_timeout_s: time one call to the model may take.
+        model_attempts: calls to the model for one reply at most.
+    """
+
+    prefetch: int = Field(default=64, ge=1, le=1000)
+    gemini_api_key: SecretStr = Field(min_length=1)
+    gemini_base_url: str | None = Field(default=None, pattern="^https?://")
+    gemini_model: str = Field(default="gemini-3.8-flash", min_length=1)
+    system_instruction: str = "You are a helpful, concise assistant. Answer in Markdown."
+    max_output_tokens: int = Field(default=4096, ge=1, le=65_536)
+    first_token_timeout_s: float = Field(default=30, gt=0, le=300)
+    silence_timeout_s: float = Field(default=20, gt=0, le=300)
+    total_timeout_s: float = Field(default=120, gt=0, le=600)
+    model_attempts: int = Field(default=4, ge=1, le=8)

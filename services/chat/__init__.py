@@ -1,0 +1,4 @@
+"""Chatrooms, messages and what each user may still send.
+
+Owns schema `chat`; announces `MessagePosted`.
+"""

@@ -1,0 +1,41 @@
+"""Chat's composition root: the only module that knows every other one."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from libs.common.background import every
+from libs.common.http import create_service
+from libs.common.identity import TokenVerifier
+from services.chat import actions, api, consumers
+from services.chat.resources import open_resources
+from services.chat.settings import Settings
+
+SWEEP_INTERVAL_S = 15
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the service; leaving its lifespan stops the relay, then handlers, then closes."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings) as res:
+            app.state.resources = res
+            app.state.verifier = TokenVerifier(settings.jwks_url)
+            app.state.probes = {
+                "postgres": lambda: res.db.fetchval("SELECT 1"),
+                "rabbitmq": lambda: res.brokers.publish.ping(timeout=1),
+            }
+            res.brokers.consume.context.set_global("resources", res)
+            res.brokers.consume.include_router(consumers.make_router())
+            async with (
+                res.brokers.running(),
+                res.relay.running(),
+                every(SWEEP_INTERVAL_S, lambda: actions.fail_overdue_replies(res)),
+            ):
+                yield
+
+    return create_service(
+        "Thoughtflow chat", lifespan=lifespan, routers=[api.direct_router, api.router]
+    )

@@ -1,0 +1,43 @@
+"""Chat's subscriptions: one handler per event, each calls one action."""
+
+from typing import Annotated
+
+from faststream import Context
+from faststream.rabbit import RabbitRouter
+
+from libs.common.events import AIReplyFailed, AIReplyReady, AIReplyStarted, SubscriptionChanged
+from libs.common.topology import EVENTS, queue
+from services.chat import actions
+from services.chat.resources import Resources
+
+Res = Annotated[Resources, Context("resources")]
+
+
+def make_router() -> RabbitRouter:
+    """Return the subscriptions of one running chat."""
+    router = RabbitRouter()
+    router.subscriber(queue("chat", AIReplyStarted), EVENTS)(on_ai_reply_started)
+    router.subscriber(queue("chat", AIReplyReady), EVENTS)(on_ai_reply_ready)
+    router.subscriber(queue("chat", AIReplyFailed), EVENTS)(on_ai_reply_failed)
+    router.subscriber(queue("chat", SubscriptionChanged), EVENTS)(on_subscription_changed)
+    return router
+
+
+async def on_ai_reply_started(event: AIReplyStarted, res: Res) -> None:
+    """Show the reply as running."""
+    await actions.record_start(res, event)
+
+
+async def on_ai_reply_ready(event: AIReplyReady, res: Res) -> None:
+    """Store the finished reply."""
+    await actions.record_reply(res, event)
+
+
+async def on_ai_reply_failed(event: AIReplyFailed, res: Res) -> None:
+    """Store why there is no reply."""
+    await actions.record_failure(res, event)
+
+
+async def on_subscription_changed(event: SubscriptionChanged, res: Res) -> None:
+    """Keep what the user may do now."""
+    await actions.apply_subscription(res, event)

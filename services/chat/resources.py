@@ -1,0 +1,46 @@
+"""What chat holds open while it runs; built once, closed in reverse order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from libs.common.broker import Brokers, make_brokers
+from libs.common.cache import GuardedCache
+from libs.common.db import Pool, open_pool
+from libs.common.outbox import Relay
+from services.chat.settings import Settings
+
+REDIS_TIMEOUT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Everything an action may use; passed explicitly, never imported."""
+
+    settings: Settings
+    db: Pool
+    redis: Redis
+    cache: GuardedCache
+    brokers: Brokers
+    relay: Relay
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open the pool and Redis, make unstarted brokers; close them on exit."""
+    async with AsyncExitStack() as stack:
+        db = await open_pool(settings.database_url, schema="chat", max_size=settings.db_pool_size)
+        stack.push_async_callback(db.close)
+        redis = Redis.from_url(
+            settings.redis_url,
+            socket_timeout=REDIS_TIMEOUT_S,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+        )
+        stack.push_async_callback(redis.aclose)
+        cache = GuardedCache(redis)
+        stack.push_async_callback(cache.aclose)
+        brokers = make_brokers(settings.rabbitmq_url, service="chat", prefetch=settings.prefetch)
+        relay = Relay(db, brokers.publish)
+        yield Resources(settings, db, redis, cache, brokers, relay)

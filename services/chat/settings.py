@@ -1,0 +1,17 @@
+"""Chat's environment."""
+
+from pydantic import Field
+
+from libs.common.settings import CommonSettings
+
+
+class Settings(CommonSettings):
+    """Chat's settings; see `.env.example` for every variable with its meaning.
+
+    Attributes:
+        basic_messages_per_day: messages per UTC day of a user whom billing never spoke of.
+        reply_deadline_s: seconds after which a reply that did not end is failed.
+    """
+
+    basic_messages_per_day: int = Field(default=20, ge=0)
+    reply_deadline_s: int = Field(default=600, ge=60, le=86_400)
