@@ -1,0 +1,65 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from redis.asyncio import Redis
+
+from deploy.local.gemini.answers import Pace
+from deploy.local.gemini.app import Emulator
+from deploy.local.gemini.app import create_app as create_gemini
+from libs.common.db import Connection
+from services.ai.app import create_app
+from services.ai.settings import Settings
+
+
+@pytest.fixture(scope="session")
+async def gemini_url() -> AsyncIterator[str]:
+    """The Gemini emulator, without delays."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    emulator = Emulator(Pace(first_token_s=0, chunk_s=0), log_size=1000)
+    config = uvicorn.Config(create_gemini(emulator), log_level="critical", ws="none")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve([listener]))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = server.force_exit = True
+    await task
+    listener.close()
+
+
+@pytest.fixture
+async def gemini(gemini_url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """The emulator's control endpoints, with no faults ordered and an empty log."""
+    async with httpx2.AsyncClient(base_url=gemini_url) as client:
+        await client.delete("/_emulator/faults")
+        await client.delete("/_emulator/requests")
+        yield client
+
+
+@pytest.fixture
+def settings(
+    database_urls: dict[str, str], rabbitmq_url: str, redis_url: str, gemini_url: str
+) -> Settings:
+    values: dict[str, Any] = {
+        "environment": "development",
+        "database_url": database_urls["ai"],
+        "rabbitmq_url": rabbitmq_url,
+        "redis_url": redis_url,
+        "jwks_url": "http://unused",
+        "gemini_api_key": "any",
+        "gemini_base_url": gemini_url,
+        "first_token_timeout_s": 1,
+        "silence_timeout_s": 1,
+    }
+    return Settings(**values)
+
+
+@pytest.fixture
+async def app(conn: Connection, redis: Redis, settings: Settings) -> AsyncIterator[FastAPI]:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
