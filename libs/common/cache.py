@@ -1,17 +1,17 @@
 """A cache in Redis that is never stale, not even when a writer dies half-way.
 
-One key holds one of: a value, a reader's lease, a writer's mark, or nothing.
+A key holds a value, a reader's lease or nothing; `<key>:writers` is the set of writers at work.
 
-- A writer marks the key before its transaction and clears its own mark after the commit. While a
-  mark stands, readers neither read nor fill. A writer that dies leaves a mark that expires after
-  any transaction has ended (`libs.common.db.COMMAND_TIMEOUT_S`).
+- A writer joins the set and empties the key before its transaction, and leaves the set after the
+  commit. While anybody is in the set nothing is filled. A writer that dies stays in it until the
+  set expires, after any transaction has ended (`libs.common.db.COMMAND_TIMEOUT_S`).
 - A reader that finds nothing takes a lease, reads PostgreSQL and fills only if its lease still
-  stands: a write in between has replaced it.
+  stands and nobody writes: a write in between has emptied the key.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 import structlog
@@ -24,33 +24,38 @@ from libs.common.db import COMMAND_TIMEOUT_S
 log = structlog.stdlib.get_logger()
 VALUE_EXPIRY_S = 300
 LEASE_EXPIRY_S = 5
-MARK_EXPIRY_S = int(COMMAND_TIMEOUT_S) + 5
-_VALUE, _LEASE, _MARK = b"v", b"l", b"m"
+WRITERS_EXPIRY_S = int(COMMAND_TIMEOUT_S) + 5
+_VALUE, _LEASE = b"v", b"l"
 
-_REPLACE_OWN = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] == '' then redis.call('DEL', KEYS[1])
-else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
+_FILL = """
+if redis.call('EXISTS', KEYS[2]) == 1 or redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1
+"""
+_JOIN = """
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return redis.call('DEL', KEYS[1])
 """
 
 
 class GuardedCache:
     """Bytes by key, correct with any number of readers and writers in any process.
 
-    Redis away: reads go to the source. A writer that cannot mark goes on, since its own readers
-    cannot read either, and clears the key as soon as Redis answers again.
+    Redis away: reads go to the source. A writer that cannot join goes on, reads of this process
+    keep off the key, and it is emptied as soon as Redis answers again.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._replace_own = redis.register_script(_REPLACE_OWN)
-        self._unmarked: set[str] = set()
-        self._clearing: set[asyncio.Task[None]] = set()
+        self._fill = redis.register_script(_FILL)
+        self._join = redis.register_script(_JOIN)
+        self._missed: set[str] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def get_or_fill(self, key: str, read: Callable[[], Awaitable[bytes]]) -> bytes:
         """Return the cached bytes, or those of `read`, cached if nothing changed since."""
-        if key in self._unmarked:
+        if key in self._missed:
             return await read()
         try:
             stored = cast("bytes | None", await self._redis.get(key))
@@ -64,7 +69,8 @@ class GuardedCache:
         except RedisError:
             return await read()
         value = await read()
-        await self._try_replace(key, lease, _VALUE + value, VALUE_EXPIRY_S)
+        with suppress(RedisError):
+            await self._fill(keys=_keys(key), args=[lease, _VALUE + value, VALUE_EXPIRY_S])
         return value
 
     @asynccontextmanager
@@ -73,41 +79,41 @@ class GuardedCache:
 
         The block must contain the whole transaction, commit included.
         """
-        mark = _MARK + new_id().bytes
+        writer = new_id().bytes
         try:
-            await self._redis.set(key, mark, ex=MARK_EXPIRY_S)
+            await self._join(keys=_keys(key), args=[writer, WRITERS_EXPIRY_S])
         except RedisError:
-            self._unmarked.add(key)
+            self._missed.add(key)
         try:
             yield
         finally:
-            # Not awaited: until the mark is gone readers are right, only slower.
-            task = asyncio.create_task(self._clear(key, mark))
-            self._clearing.add(task)
-            task.add_done_callback(self._clearing.discard)
+            # Not awaited: until the writer has left, readers are right, only slower.
+            task = asyncio.create_task(self._leave(key, writer))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
 
     async def aclose(self) -> None:
-        """Wait for marks that are being cleared; those of a dead Redis are given up."""
-        for task in list(self._clearing):
-            if self._unmarked:
+        """Wait for writers that are leaving; where Redis is away they are given up."""
+        if self._missed:
+            for task in self._leaving:
                 task.cancel()
-        await asyncio.gather(*self._clearing, return_exceptions=True)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    async def _clear(self, key: str, mark: bytes) -> None:
-        if key not in self._unmarked:
-            await self._try_replace(key, mark, b"", 0)
+    async def _leave(self, key: str, writer: bytes) -> None:
+        if key not in self._missed:
+            with suppress(RedisError):  # the set expires
+                await self._redis.srem(f"{key}:writers", writer)
             return
         while True:
             try:
                 await self._redis.delete(key)
-            except RedisError:
+            except RedisError as exc:
+                log.warning("cache_unavailable", error=type(exc).__name__)
                 await asyncio.sleep(1)
             else:
-                self._unmarked.discard(key)
+                self._missed.discard(key)
                 return
 
-    async def _try_replace(self, key: str, own: bytes, value: bytes, expiry_s: int) -> None:
-        try:
-            await self._replace_own(keys=[key], args=[own, value, expiry_s])
-        except RedisError as exc:
-            log.warning("cache_unavailable", error=type(exc).__name__)
+
+def _keys(key: str) -> list[str]:
+    return [key, f"{key}:writers"]

@@ -78,6 +78,10 @@ def load(settings_class: type[SettingsT]) -> SettingsT:
     except ValidationError as exc:
         error = exc.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in error["loc"]).upper()
-        message = "is not set" if error["type"] == "missing" else error["msg"]
+        message = (
+            "is not set"
+            if error["type"] == "missing"
+            else error["msg"].removeprefix("Value error, ")
+        )
         print(f"setting {name}: {message}".replace("setting : ", "setting "), file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None

@@ -54,7 +54,8 @@ async def list_first_chatrooms(res: Resources, *, user_id: UUID) -> bytes:
     """Return the first page of the user's rooms as the JSON that clients get, mostly cached."""
 
     async def read() -> bytes:
-        return orjson.dumps(await list_chatrooms(res, user_id=user_id, cursor=None, limit=PAGE))
+        page = await list_chatrooms(res, user_id=user_id, cursor=None, limit=PAGE)
+        return orjson.dumps(page, default=str)  # asyncpg's UUIDs are a class of their own
 
     return await res.cache.get_or_fill(rooms_key(user_id), read)
 

@@ -1,0 +1,1 @@
+"""Accounts, one-time codes, sessions, and the keys that sign access tokens."""

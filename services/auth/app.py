@@ -1,0 +1,32 @@
+"""Auth, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from libs.common.http import create_service
+from services.auth import api, consumers
+from services.auth.resources import open_resources
+from services.auth.settings import Settings
+from services.auth.tokens import LocalVerifier
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the service; leaving its lifespan stops the relay, drains handlers, closes pools."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings) as res:
+            app.state.resources = res
+            app.state.verifier = LocalVerifier(res.keyring)
+            app.state.probes = {
+                "postgres": lambda: res.db.execute("SELECT 1"),
+                "rabbitmq": lambda: res.brokers.publish.ping(1),
+            }
+            res.brokers.consume.context.set_global("resources", res)
+            res.brokers.consume.include_router(consumers.make_router())
+            async with res.brokers.running(), res.relay.running():
+                yield
+
+    return create_service("Thoughtflow auth", lifespan=lifespan, routers=[api.router])

@@ -1,0 +1,132 @@
+"""The service's own data, as its functions pass it around."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from libs.common.events import Plan
+
+IdentifierKind = Literal["phone", "email"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """By what a person is known.
+
+    Attributes:
+        kind: which of the two.
+        value: normalised: E.164, or a lower-case e-mail address.
+    """
+
+    kind: IdentifierKind
+    value: str
+
+    @property
+    def phone(self) -> str | None:
+        """The phone number, if it is one."""
+        return self.value if self.kind == "phone" else None
+
+    @property
+    def email(self) -> str | None:
+        """The e-mail address, if it is one."""
+        return self.value if self.kind == "email" else None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account as its owner may see it."""
+
+    id: UUID
+    phone: str | None
+    email: str | None
+    name: str | None
+    plan: Plan
+    created_at: datetime
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OneTimeCode:
+    """The latest code of an identifier.
+
+    Attributes:
+        id: new with each code; a repeated one keeps it.
+        nonce: 16 random bytes that make the code unpredictable.
+        expires_at: when it stops being accepted.
+        attempts: guesses made so far, right ones included.
+        used_at: when it was accepted.
+        sent_at: when codes went out to this identifier lately, oldest first.
+    """
+
+    id: UUID
+    nonce: bytes
+    expires_at: datetime
+    attempts: int
+    used_at: datetime | None
+    sent_at: tuple[datetime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A counted guess: what the code derives from, and how many were made, this one included."""
+
+    id: UUID
+    nonce: bytes
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One login.
+
+    Attributes:
+        id: the access tokens' `sid`.
+        user_id: whose it is.
+        nonce: 16 random bytes that its refresh tokens derive from.
+        generation: of the newest refresh token, from 1.
+        rotated_at: when that one was first issued.
+        expires_at: when the session ends, however often it is refreshed.
+        revoked_at: when it was ended early.
+    """
+
+    id: UUID
+    user_id: UUID
+    nonce: bytes
+    generation: int
+    rotated_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    """A signing key as it is stored."""
+
+    kid: str
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SentCode:
+    """What the person who asked for a code may know.
+
+    Attributes:
+        expires_in: seconds until it stops being accepted.
+        resend_in: seconds until it may be asked for again.
+        otp: the code itself, where the sender reveals it.
+    """
+
+    expires_in: int
+    resend_in: int
+    otp: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A fresh pair of tokens and whose they are; `expires_in` is the access token's, in seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    user: User

@@ -1,0 +1,69 @@
+"""What auth holds open while it runs; built once, closed in reverse order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from libs.common.broker import Brokers, make_brokers
+from libs.common.clock import utc_now
+from libs.common.db import Pool, open_pool
+from libs.common.outbox import Relay
+from services.auth import store
+from services.auth.codes import CodeMaker
+from services.auth.refresh_tokens import RefreshTokens
+from services.auth.senders import MockSender, Sender
+from services.auth.settings import Settings
+from services.auth.tokens import Keyring, make_sealed_key
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Everything an action may use; passed explicitly, never imported."""
+
+    settings: Settings
+    db: Pool
+    brokers: Brokers
+    relay: Relay
+    keyring: Keyring
+    codes: CodeMaker
+    refresh_tokens: RefreshTokens
+    sender: Sender
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open the pool, load the signing keys, make unstarted brokers; close them on exit.
+
+    Raises:
+        SigningKeyLockedError: the keys in the database belong to another AUTH_SECRET.
+    """
+    secret = settings.auth_secret.get_secret_value()
+    async with AsyncExitStack() as stack:
+        db = await open_pool(settings.database_url, schema="auth", max_size=settings.db_pool_size)
+        stack.push_async_callback(db.close)
+        brokers = make_brokers(settings.rabbitmq_url, service="auth", prefetch=settings.prefetch)
+        yield Resources(
+            settings=settings,
+            db=db,
+            brokers=brokers,
+            relay=Relay(db, brokers.publish),
+            keyring=await load_keyring(db, secret),
+            codes=CodeMaker(secret),
+            refresh_tokens=RefreshTokens(secret),
+            sender=MockSender(),
+        )
+
+
+async def load_keyring(db: Pool, secret: str) -> Keyring:
+    """Return the stored signing keys; the first process ever to ask makes the first key.
+
+    Raises:
+        SigningKeyLockedError: `secret` is not the one they were sealed with.
+    """
+    async with db.acquire() as conn, conn.transaction():
+        await store.lock_signing_keys(conn)
+        stored = await store.list_signing_keys(conn)
+        if not stored:
+            stored = [make_sealed_key(secret)]
+            await store.insert_signing_key(conn, stored[0], utc_now())
+    return Keyring(stored, secret=secret)

@@ -1,0 +1,73 @@
+"""What makes a code or a refresh token good, dead or too much."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from services.auth.errors import OtpAttemptsExceededError, OtpCooldownError
+from services.auth.models import OneTimeCode, Session
+
+MAX_ATTEMPTS = 5
+MAX_SENDS = 10
+SEND_WINDOW = timedelta(minutes=10)
+REUSE_WINDOW = timedelta(seconds=30)
+"""How long the last but one refresh token stays good: an answer got lost, or two tabs raced."""
+
+SESSION_LIFE = timedelta(days=30)
+
+
+def seconds_until(moment: datetime, now: datetime) -> int:
+    """Return whole seconds, rounded up, at least 1: waiting that long is enough."""
+    return max(1, math.ceil((moment - now).total_seconds()))
+
+
+def is_over(code: OneTimeCode, now: datetime) -> bool:
+    """Tell whether the next send makes a new code; a dead one blocks until it has expired."""
+    return code.used_at is not None or code.expires_at <= now
+
+
+def ensure_may_send(code: OneTimeCode, now: datetime) -> None:
+    """Refuse a send that would be useless or too much.
+
+    Raises:
+        OtpAttemptsExceededError: the code is dead; a new one would give five more guesses.
+        OtpCooldownError: `MAX_SENDS` went out within `SEND_WINDOW`.
+    """
+    if not is_over(code, now) and code.attempts >= MAX_ATTEMPTS:
+        raise OtpAttemptsExceededError(retry_after_s=seconds_until(code.expires_at, now))
+    recent = recent_sends(code.sent_at, now)
+    if len(recent) >= MAX_SENDS:
+        raise OtpCooldownError(retry_after_s=seconds_until(recent[0] + SEND_WINDOW, now))
+
+
+def recent_sends(sent_at: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
+    """Return those within `SEND_WINDOW`, in order."""
+    return tuple(moment for moment in sent_at if moment > now - SEND_WINDOW)
+
+
+def resend_in(sent_at: Sequence[datetime], now: datetime) -> int:
+    """Return the seconds until another send is allowed, 0 if it is already."""
+    recent = recent_sends(sent_at, now)
+    return 0 if len(recent) < MAX_SENDS else seconds_until(recent[0] + SEND_WINDOW, now)
+
+
+def has_ended(session: Session, now: datetime) -> bool:
+    """Tell whether nothing can refresh the session any more."""
+    return session.revoked_at is not None or session.expires_at <= now
+
+
+def judge_refresh(
+    session: Session, *, generation: int, now: datetime
+) -> Literal["rotate", "repeat", "reused"]:
+    """Say what a genuine token of `generation` leads to.
+
+    Returns:
+        `rotate` for the newest token; `repeat`, the same successor again, for the one before it
+        within `REUSE_WINDOW`; `reused` for any other: somebody may have copied it.
+    """
+    if generation == session.generation:
+        return "rotate"
+    if generation == session.generation - 1 and now - session.rotated_at <= REUSE_WINDOW:
+        return "repeat"
+    return "reused"

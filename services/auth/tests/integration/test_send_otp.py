@@ -1,0 +1,104 @@
+import asyncio
+
+import pytest
+
+from libs.common.db import Connection
+from services.auth.tests.integration.person import Person, wrong
+
+pytestmark = pytest.mark.integration
+
+
+async def test_known_and_unknown_identifiers_get_the_same_answer(ada: Person) -> None:
+    bob = Person(ada.client, "bob@example.org")
+    await ada.post("signup")
+
+    known, unknown = await ada.post("send-otp"), await bob.post("send-otp")
+
+    assert known.status_code == unknown.status_code == 202
+    shapes = [response.json() | {"otp": None} for response in (known, unknown)]
+    assert shapes[0] == shapes[1]
+    assert shapes[0] == {"channel": "email", "expires_in": 300, "resend_in": 0, "otp": None}
+
+
+async def test_a_live_code_is_repeated_with_its_counter(ada: Person) -> None:
+    await ada.post("signup")
+    code = await ada.ask_code()
+    await ada.guess(wrong(code))
+
+    assert await ada.ask_code() == code
+    assert (await ada.guess(wrong(code))).json()["attempts_left"] == 3
+
+
+async def test_an_expired_and_a_used_code_are_replaced(ada: Person, conn: Connection) -> None:
+    await ada.post("signup")
+    ids = []
+    for ending in ("expires_at = now()", "used_at = now()", "attempts = 0"):
+        await ada.ask_code()
+        ids.append(await conn.fetchval("SELECT id FROM one_time_code"))
+        await conn.execute(f"UPDATE one_time_code SET {ending}")
+
+    assert len(set(ids)) == 3
+
+
+async def test_parallel_sends_share_one_code(ada: Person) -> None:
+    codes = await asyncio.gather(*(ada.ask_code() for _ in range(10)))
+
+    assert len(set(codes)) == 1
+
+
+async def test_of_parallel_sends_ten_pass_and_the_others_are_told_when(ada: Person) -> None:
+    answers = await asyncio.gather(*(ada.post("send-otp") for _ in range(30)))
+
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(answers) - len(refused) == 10
+    assert {answer.json()["code"] for answer in refused} == {"otp_cooldown"}
+    assert all(590 <= int(answer.headers["Retry-After"]) <= 600 for answer in refused)
+
+
+async def test_a_new_code_does_not_reset_the_count_of_sends(ada: Person, conn: Connection) -> None:
+    statuses = []
+    for _ in range(11):
+        statuses.append((await ada.post("send-otp")).status_code)
+        await conn.execute("UPDATE one_time_code SET expires_at = now()")
+
+    assert statuses == [202] * 10 + [429]
+
+
+async def test_sends_count_for_ten_minutes(ada: Person, conn: Connection) -> None:
+    for _ in range(10):
+        await ada.post("send-otp")
+    await conn.execute("UPDATE one_time_code SET sent_at[1] = now() - interval '10 minutes 1 s'")
+
+    assert [(await ada.post("send-otp")).status_code for _ in range(2)] == [202, 429]
+
+
+async def test_all_ways_to_write_a_number_share_one_code(ada: Person) -> None:
+    spellings = ("+14155552671", "+1 415-555-2671", "+1 (415) 555 2671")
+
+    answers = [
+        (await ada.client.post("/auth/send-otp", json={"phone": text})).json() for text in spellings
+    ]
+
+    assert len({answer["otp"] for answer in answers}) == 1
+    assert answers[0]["channel"] == "sms"
+
+
+async def test_neither_codes_nor_identifiers_are_stored_in_clear(
+    ada: Person, conn: Connection
+) -> None:
+    code = await ada.ask_code()
+
+    stored = await conn.fetchval("SELECT row_to_json(one_time_code)::text FROM one_time_code")
+    assert code.encode().hex() not in stored
+    assert f'"{code}"' not in stored
+    assert ada.email not in stored
+    assert ada.email.encode().hex() not in stored
+
+
+async def test_codes_that_expired_long_ago_are_deleted(ada: Person, conn: Connection) -> None:
+    await ada.ask_code()
+    await conn.execute("UPDATE one_time_code SET expires_at = now() - interval '61 minutes'")
+
+    await Person(ada.client, "bob@example.org").ask_code()
+
+    assert await conn.fetchval("SELECT count(*) FROM one_time_code") == 1

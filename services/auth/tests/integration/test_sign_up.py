@@ -1,0 +1,71 @@
+import asyncio
+import json
+
+import httpx2
+import pytest
+
+from libs.common.db import Connection
+from libs.common.events import UserRegistered
+from services.auth.tests.integration.person import Person, listening
+
+pytestmark = pytest.mark.integration
+
+
+async def test_signing_up_again_answers_the_same_and_keeps_the_first_account(
+    ada: Person, conn: Connection
+) -> None:
+    first = await ada.post("signup", name="Ada")
+    again = await ada.post("signup", name="Eve")
+
+    assert (first.status_code, first.json()) == (again.status_code, again.json())
+    assert first.status_code == 201
+    assert first.json() == {"status": "code_required", "next": "/auth/send-otp"}
+    assert await conn.fetchval("SELECT array_agg(name) FROM account") == ["Ada"]
+
+
+async def test_parallel_sign_ups_make_one_account_and_one_event(
+    ada: Person, conn: Connection, rabbitmq_url: str
+) -> None:
+    async with listening(rabbitmq_url, UserRegistered) as events:
+        answers = await asyncio.gather(*(ada.post("signup") for _ in range(20)))
+        # A second person's event marks the end of the first one's.
+        await Person(ada.client, "bob@example.org").post("signup")
+        emails = [json.loads(await asyncio.wait_for(events.get(), 10))["email"] for _ in range(2)]
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert await conn.fetchval("SELECT count(*) FROM account WHERE email = $1", ada.email) == 1
+    assert sorted(emails) == ["ada@example.org", "bob@example.org"]
+
+
+async def test_no_account_is_made_when_its_event_cannot_be_stored(
+    ada: Person, conn: Connection
+) -> None:
+    await conn.execute("ALTER TABLE outbox ADD CONSTRAINT full_up CHECK (false)")
+    try:
+        answer = await ada.post("signup")
+    finally:
+        await conn.execute("ALTER TABLE outbox DROP CONSTRAINT full_up")
+
+    assert answer.status_code == 500
+    assert await conn.fetchval("SELECT count(*) FROM account") == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "code"),
+    [
+        ({}, "/", "one_identifier"),
+        ({"phone": "+14155552671", "email": "ada@example.org"}, "/", "one_identifier"),
+        ({"phone": "4155552671"}, "/phone", "invalid_phone"),
+        ({"email": "ada"}, "/email", "invalid_email"),
+        ({"email": "ada@example.org", "name": "a\x00"}, "/name", "value_error"),
+        ({"email": "ada@example.org", "admin": True}, "/admin", "extra_forbidden"),
+    ],
+)
+async def test_a_bad_sign_up_is_refused_and_told_where(
+    client: httpx2.AsyncClient, body: dict[str, object], pointer: str, code: str
+) -> None:
+    response = await client.post("/auth/signup", json=body)
+
+    assert response.status_code == 422
+    errors = response.json()["errors"]
+    assert [(error["pointer"], error["code"]) for error in errors] == [(pointer, code)]

@@ -1,0 +1,105 @@
+"""Access tokens: the keys that sign them, the JWKS that proves them."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import jwt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing_extensions import override
+
+from libs.common.clock import new_id
+from libs.common.identity import ALGORITHM, AUDIENCE, ISSUER, TOKEN_TYPE, TokenVerifier
+from services.auth.derivation import derive_key
+from services.auth.models import SealedKey
+
+_NONCE_BYTES = 12  # of AES-GCM, NIST SP 800-38D section 8.2
+
+
+class SigningKeyLockedError(Exception):
+    """The stored signing keys were sealed under another AUTH_SECRET."""
+
+
+def make_sealed_key(secret: str) -> SealedKey:
+    """Return a fresh Ed25519 key, readable only with `secret`."""
+    kid = str(new_id())
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    raw = Ed25519PrivateKey.generate().private_bytes_raw()
+    sealed = AESGCM(derive_key(secret, "signing-key")).encrypt(nonce, raw, kid.encode())
+    return SealedKey(kid, nonce + sealed)
+
+
+class Keyring:
+    """The service's signing keys: all are published, the newest signs."""
+
+    def __init__(self, stored: Sequence[SealedKey], *, secret: str) -> None:
+        """Open the stored keys, oldest first, at least one.
+
+        Raises:
+            SigningKeyLockedError: `secret` is not the one they were sealed with.
+        """
+        self._keys = {key.kid: _unseal(key, secret) for key in stored}
+        self._newest = stored[-1].kid
+
+    def sign(
+        self, *, user_id: UUID, session_id: UUID, role: str, issued_at: datetime, ttl_s: int
+    ) -> str:
+        """Return an access token (RFC 9068) that is good for `ttl_s` seconds."""
+        now = int(issued_at.timestamp())
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(user_id),
+            "sid": str(session_id),
+            "jti": str(new_id()),
+            "iat": now,
+            "exp": now + ttl_s,
+            "role": role,
+        }
+        headers = {"kid": self._newest, "typ": TOKEN_TYPE}
+        return jwt.encode(claims, self._keys[self._newest], ALGORITHM, headers)
+
+    def jwks(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the public keys as a JWK Set (RFC 7517, RFC 8037)."""
+        return {
+            "keys": [
+                {
+                    **jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True),
+                    "kid": kid,
+                    "alg": ALGORITHM,
+                    "use": "sig",
+                }
+                for kid, key in self._keys.items()
+            ]
+        }
+
+
+def _unseal(key: SealedKey, secret: str) -> Ed25519PrivateKey:
+    nonce, sealed = key.sealed[:_NONCE_BYTES], key.sealed[_NONCE_BYTES:]
+    try:
+        raw = AESGCM(derive_key(secret, "signing-key")).decrypt(nonce, sealed, key.kid.encode())
+    except InvalidTag as exc:
+        raise SigningKeyLockedError(
+            "AUTH_SECRET is not the one that the signing keys were stored under: restore it, or "
+            "delete the rows of auth.signing_key, after which everybody has to log in again"
+        ) from exc
+    return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+class LocalVerifier(TokenVerifier):
+    """Verifies with our own keys instead of asking ourselves for them over HTTP."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        super().__init__("")
+        self._keyring = keyring
+
+    @override
+    async def _fetch_keys(self) -> None:
+        self._fetched_at = time.monotonic()
+        keys = jwt.PyJWKSet.from_dict(self._keyring.jwks()).keys
+        self._keys = {key.key_id: key for key in keys if key.key_id}
