@@ -1,0 +1,87 @@
+"""Billing over HTTP."""
+
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import HTMLResponse
+
+from libs.common.http import CurrentUser, Problem
+from services.billing import actions, pages
+from services.billing.errors import BillingUnavailableError
+from services.billing.models import CheckoutOut, Received, SubscriptionOut
+from services.billing.resources import Resources
+
+log = structlog.stdlib.get_logger()
+router = APIRouter(tags=["billing"])
+
+
+def _resources(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+Res = Annotated[Resources, Depends(_resources)]
+
+
+@router.post(
+    "/subscribe/pro",
+    status_code=201,
+    responses={
+        200: {"model": CheckoutOut, "description": "The session that is open already"},
+        409: {"model": Problem, "description": "`already_subscribed` or `payment_overdue`"},
+        503: {"model": Problem, "description": "`billing_unavailable`"},
+    },
+)
+async def subscribe_pro(
+    user: CurrentUser,
+    res: Res,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> CheckoutOut:
+    """Start the purchase of Pro: open `checkout_url` in a browser and pay there.
+
+    Repeating it is safe with or without an `Idempotency-Key`: a user has one open session, which
+    every call returns until it is paid or expires.
+    """
+    del idempotency_key  # validated like everywhere; the session itself makes repeats harmless
+    checkout, created = await actions.subscribe_pro(res, user.user_id)
+    response.status_code = 201 if created else 200
+    return CheckoutOut(
+        checkout_url=checkout.url, session_id=checkout.session_id, expires_at=checkout.expires_at
+    )
+
+
+@router.get("/subscription/status")
+async def subscription_status(user: CurrentUser, res: Res) -> SubscriptionOut:
+    """Return the caller's plan and what it grants."""
+    return await actions.subscription_status(res, user.user_id)
+
+
+@router.get("/subscription/complete", response_class=HTMLResponse)
+async def complete_checkout(
+    res: Res, session_id: Annotated[str, Query(pattern="^cs_[A-Za-z0-9_]{1,250}$")]
+) -> HTMLResponse:
+    """Tell a person who comes back from Stripe whether Pro is active; a page for browsers."""
+    try:
+        is_pro = await actions.complete_checkout(res, session_id)
+    except (BillingUnavailableError, TimeoutError) as exc:
+        # The payment is safe at Stripe, and the page asks again: no reason to frighten anyone.
+        log.warning("completion_unknown", error=type(exc).__name__)
+        is_pro = False
+    return HTMLResponse(pages.PRO if is_pro else pages.WAITING, headers=pages.HEADERS)
+
+
+@router.get("/subscription/cancelled", response_class=HTMLResponse)
+async def cancelled_checkout() -> HTMLResponse:
+    """Tell a person who left Stripe's page that nothing was paid; a page for browsers."""
+    return HTMLResponse(pages.CANCELLED, headers=pages.HEADERS)
+
+
+@router.post("/webhook/stripe")
+async def receive_stripe_event(
+    request: Request, res: Res, stripe_signature: Annotated[str | None, Header()] = None
+) -> Received:
+    """Take an event from Stripe, signed with the endpoint's secret; repeats are welcome."""
+    await actions.receive_stripe_event(res, await request.body(), stripe_signature)
+    return Received()

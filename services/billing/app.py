@@ -1,0 +1,39 @@
+"""Wiring of billing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from libs.common.db import Pool
+from libs.common.http import create_service
+from libs.common.identity import TokenVerifier
+from services.billing import api, consumers, store
+from services.billing.applier import Applier
+from services.billing.resources import open_resources
+from services.billing.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the service; it connects when its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings) as res:
+            app.state.resources = res
+            app.state.verifier = TokenVerifier(settings.jwks_url)
+            app.state.probes = {
+                "postgres": lambda: _ping(res.db),
+                "rabbitmq": lambda: res.brokers.publish.ping(1),
+            }
+            res.brokers.consume.context.set_global("resources", res)
+            res.brokers.consume.include_router(consumers.make_router())
+            async with res.brokers.running(), res.relay.running(), Applier(res).running():
+                yield
+
+    return create_service("Thoughtflow billing", lifespan=lifespan, routers=[api.router])
+
+
+async def _ping(db: Pool) -> None:
+    async with db.acquire() as conn:
+        await store.ping(conn)

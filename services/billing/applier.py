@@ -1,0 +1,101 @@
+"""The background task that turns stored webhooks, and the passing of time, into Stripe's state."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import structlog
+
+from libs.common.clock import utc_now
+from services.billing import actions, store
+from services.billing.errors import BillingUnavailableError
+from services.billing.resources import Resources
+
+log = structlog.stdlib.get_logger()
+BATCH = 20
+SAFETY_NET_S = 1.0
+"""Seconds between looks when nobody nudged: a retry is due, or another process has died."""
+
+SWEEP_INTERVAL_S = 60.0
+STALE = timedelta(hours=1)
+"""Age at which a copy is compared with Stripe again: webhooks get lost, and grace runs out."""
+
+
+class Applier:
+    """Safe to run in several processes: each customer is handled by one at a time."""
+
+    def __init__(self, res: Resources) -> None:
+        self._res = res
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Apply in the background while the block runs."""
+        tasks = [
+            asyncio.create_task(self._apply_forever()),
+            asyncio.create_task(self._sweep_forever()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def apply_due(self) -> int:
+        """Apply the events of up to `BATCH` customers and return of how many.
+
+        An event decides whose state is fetched, never what the state is; so order, repetition and
+        content of events do not matter.
+        """
+        async with self._res.db.acquire() as conn:
+            customers = await store.due_customers(conn, now=utc_now(), limit=BATCH)
+        await asyncio.gather(*(self._apply(customer) for customer in customers))
+        return len(customers)
+
+    async def sweep(self) -> int:
+        """Compare up to `BATCH` old copies with Stripe and return how many could be."""
+        async with self._res.db.acquire() as conn:
+            customers = await store.stale_customers(conn, before=utc_now() - STALE, limit=BATCH)
+        return sum([await self._refresh(customer) for customer in customers])
+
+    async def _apply(self, stripe_customer_id: str) -> None:
+        try:
+            await actions.sync_customer(self._res, stripe_customer_id)
+        except (BillingUnavailableError, TimeoutError) as exc:
+            error = type(exc).__name__
+            log.warning("stripe_events_postponed", error=error)
+            async with self._res.db.acquire() as conn:
+                await store.postpone_events(conn, stripe_customer_id, now=utc_now(), error=error)
+
+    async def _refresh(self, stripe_customer_id: str) -> bool:
+        try:
+            await actions.sync_customer(self._res, stripe_customer_id)
+        except (BillingUnavailableError, TimeoutError) as exc:
+            log.warning("sweep_postponed", error=type(exc).__name__)
+            return False
+        return True
+
+    async def _apply_forever(self) -> None:
+        while True:
+            self._res.event_stored.clear()
+            try:
+                while await self.apply_due() == BATCH:
+                    pass
+            except Exception as exc:  # noqa: BLE001 - it must outlive any outage
+                log.warning("applier_failed", error=type(exc).__name__)
+                await asyncio.sleep(SAFETY_NET_S)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAFETY_NET_S):
+                    await self._res.event_stored.wait()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            try:
+                while await self.sweep() == BATCH:
+                    pass
+            except Exception as exc:  # noqa: BLE001 - it must outlive any outage
+                log.warning("sweep_failed", error=type(exc).__name__)
+            await asyncio.sleep(SWEEP_INTERVAL_S)

@@ -1,0 +1,57 @@
+"""Billing's errors; `code` is what clients match on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from libs.common.errors import ConflictError, MalformedError, NotFoundError, UnavailableError
+
+
+class AlreadySubscribedError(ConflictError):
+    """The user is Pro already."""
+
+    code = "already_subscribed"
+
+
+class PaymentOverdueError(ConflictError):
+    """The user has a subscription that waits for a payment."""
+
+    code = "payment_overdue"
+
+
+class BillingUnavailableError(UnavailableError):
+    """Stripe gave no usable answer.
+
+    Attributes:
+        answered: Stripe refused, and would repeat that to the same idempotency key; false means
+            that the call may have taken effect, and that the same key must be used again.
+    """
+
+    code = "billing_unavailable"
+
+    def __init__(
+        self, detail: str, *, answered: bool = False, extra: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(detail, extra=extra, headers={"Retry-After": "5"})
+        self.answered = answered
+
+
+class CustomerGoneError(BillingUnavailableError):
+    """Stripe no longer has the customer."""
+
+
+class WebhookDisabledError(NotFoundError):
+    """No webhook secret is set, so nothing that arrives could be believed."""
+
+    code = "webhook_disabled"
+
+
+class BadSignatureError(MalformedError):
+    """The webhook was not signed by Stripe, or not lately."""
+
+    code = "bad_signature"
+
+
+class MalformedEventError(MalformedError):
+    """The webhook's body is no Stripe event."""
+
+    code = "malformed_event"

@@ -1,0 +1,156 @@
+"""Billing's data: rows, what is read of Stripe's objects, and bodies of answers."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel
+
+from libs.common.events import Entitlements, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What we read of a Stripe subscription.
+
+    Attributes:
+        id: `sub_...`.
+        status: Stripe's word.
+        period_start: start of the current period, UTC; a `past_due` one was not paid from here on.
+        period_end: end of the current period, UTC.
+        ends_at: when it is set to end, UTC, if it is.
+    """
+
+    id: str
+    status: str
+    period_start: datetime
+    period_end: datetime
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a user's subscriptions amount to; the defaults are those of a user without any."""
+
+    plan: Plan = "basic"
+    status: str = "none"
+    stripe_subscription_id: str | None = None
+    current_period_end: datetime | None = None
+    cancel_at_period_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KnownStanding:
+    """A standing as last read from Stripe.
+
+    Attributes:
+        standing: the standing.
+        version: grows with each change; 0 before the first.
+        as_of: when Stripe was asked, UTC; None means never.
+    """
+
+    standing: Standing = Standing()
+    version: int = 0
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A user as a customer of Stripe.
+
+    Attributes:
+        user_id: the user.
+        stripe_customer_id: `cus_...`, once there is one.
+        email: as auth announced it.
+        phone: in E.164.
+        name: as the user typed it.
+        attempt: calls to Stripe whose outcome we know; part of the next one's idempotency key.
+    """
+
+    user_id: UUID
+    stripe_customer_id: str | None
+    email: str | None
+    phone: str | None
+    name: str | None
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A checkout session that the user may pay.
+
+    Attributes:
+        session_id: `cs_...`.
+        url: Stripe's page.
+        expires_at: UTC.
+    """
+
+    session_id: str
+    url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What became of a checkout session; `stripe_customer_id` is whose it is."""
+
+    status: Literal["open", "complete", "expired"]
+    stripe_customer_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StripeEvent:
+    """A verified event; only its id and its customer decide anything.
+
+    Attributes:
+        id: `evt_...`.
+        type: Stripe's name of it.
+        stripe_customer_id: whom it is about, if it says.
+        payload: the body, byte for byte.
+    """
+
+    id: str
+    type: str
+    stripe_customer_id: str | None
+    payload: str
+
+
+class CheckoutOut(BaseModel):
+    """Where to pay.
+
+    Attributes:
+        checkout_url: Stripe's page for this purchase; open it in a browser.
+        session_id: Stripe's id of the checkout session.
+        expires_at: until when the page can be used.
+    """
+
+    checkout_url: str
+    session_id: str
+    expires_at: AwareDatetime
+
+
+class SubscriptionOut(BaseModel):
+    """What the caller has subscribed to.
+
+    Attributes:
+        plan: the plan in force.
+        status: Stripe's word for the subscription, `none` if there never was one.
+        current_period_end: end of the current billing period.
+        cancel_at_period_end: whether the subscription ends then.
+        entitlements: what the plan grants.
+        as_of: when Stripe was last asked; null before the first time.
+    """
+
+    plan: Plan
+    status: str
+    current_period_end: AwareDatetime | None
+    cancel_at_period_end: bool
+    entitlements: Entitlements
+    as_of: AwareDatetime | None
+
+
+class Received(BaseModel):
+    """The event is stored; it may take effect a moment later."""
+
+    received: Literal[True] = True

@@ -1,0 +1,81 @@
+"""What a business person would recognise: who is Pro, and who may subscribe."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from libs.common.events import Entitlements, Plan
+from services.billing.errors import AlreadySubscribedError, PaymentOverdueError
+from services.billing.models import Standing, Subscription
+
+# Best first; what is not listed is worse than all of these.
+_STATUSES = (
+    "active",
+    "trialing",
+    "past_due",
+    "unpaid",
+    "paused",
+    "incomplete",
+    "canceled",
+    "incomplete_expired",
+)
+
+
+def effective(
+    subscriptions: Iterable[Subscription], *, now: datetime, grace: timedelta
+) -> Standing:
+    """Return what all of a customer's subscriptions amount to: the best of them counts.
+
+    Args:
+        subscriptions: in any order, ended ones included.
+        now: UTC.
+        grace: how long Pro outlives the start of a period whose payment failed.
+    """
+    best = max(
+        subscriptions,
+        key=lambda each: (_plan(each, now, grace) == "pro", -_rank(each.status), each.period_end),
+        default=None,
+    )
+    if best is None:
+        return Standing()
+    return Standing(
+        plan=_plan(best, now, grace),
+        status=best.status,
+        stripe_subscription_id=best.id,
+        current_period_end=best.period_end,
+        cancel_at_period_end=best.ends_at is not None and best.ends_at <= best.period_end,
+    )
+
+
+def entitlements(plan: Plan, *, basic_messages_per_day: int) -> Entitlements:
+    """Return what `plan` grants."""
+    return Entitlements(messages_per_day=None if plan == "pro" else basic_messages_per_day)
+
+
+def ensure_may_subscribe(standing: Standing) -> None:
+    """Refuse to sell a second subscription beside a live one.
+
+    Raises:
+        AlreadySubscribedError: the user is Pro.
+        PaymentOverdueError: the user's subscription waits for a payment.
+    """
+    if standing.plan == "pro":
+        raise AlreadySubscribedError("you are on the Pro plan already; there is nothing to pay")
+    if standing.status in {"past_due", "unpaid"}:
+        raise PaymentOverdueError(
+            "your Pro subscription has an unpaid invoice; pay it by the link in Stripe's e-mail"
+        )
+
+
+def _plan(subscription: Subscription, now: datetime, grace: timedelta) -> Plan:
+    match subscription.status:
+        case "active" | "trialing":
+            return "pro"
+        # The period has begun already when its payment fails: it was paid until its start.
+        case "past_due" if now < subscription.period_start + grace:
+            return "pro"
+        case _:
+            return "basic"
+
+
+def _rank(status: str) -> int:
+    return _STATUSES.index(status) if status in _STATUSES else len(_STATUSES)

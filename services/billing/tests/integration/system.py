@@ -1,0 +1,117 @@
+"""What the tests do to billing and to the Stripe emulator."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx2
+import stripe
+from aio_pika.abc import AbstractQueue
+
+from libs.common.events import SubscriptionChanged
+from services.billing.resources import Resources
+
+T = TypeVar("T")
+SECRET = "whsec_0123456789abcdef"
+
+
+async def eventually(probe: Callable[[], Awaitable[T]], *, within_s: float = 5) -> T:
+    """Return the first true result of `probe`."""
+    deadline = time.monotonic() + within_s
+    while not (result := await probe()):
+        assert time.monotonic() < deadline, f"not true within {within_s} s"
+        await asyncio.sleep(0.02)
+    return result
+
+
+def signed(payload: str, *, secret: str = SECRET, age_s: int = 0) -> str:
+    """Return the `Stripe-Signature` of a payload signed `age_s` seconds ago."""
+    stamp = int(time.time()) - age_s
+    return str(stripe.WebhookSignature.generate_signature_header(payload, secret, stamp))
+
+
+@dataclass
+class Emulator:
+    """The Stripe emulator's controls."""
+
+    url: str
+    client: httpx2.AsyncClient
+
+    async def control(self, where: str, /, **body: Any) -> Any:
+        response = await self.client.post(f"/_emulator{where}", json=body)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def api(self, path: str, **params: str) -> Any:
+        response = await self.client.get(
+            f"/v1{path}", params=params, headers={"authorization": "Bearer sk_test_anything"}
+        )
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def pay(self, session_id: str, outcome: str = "paid") -> str:
+        """Return the id of the customer's subscription."""
+        paid = await self.control(f"/pay/{session_id}", outcome=outcome)
+        return str(paid["session"]["subscription"])
+
+    async def count(self, kind: str) -> int:
+        return len((await self.api(f"/{kind}", limit="100"))["data"])
+
+
+@dataclass
+class Billing:
+    """The running service as its neighbours see it."""
+
+    http: httpx2.AsyncClient
+    res: Resources
+    queue: AbstractQueue
+    announced: list[SubscriptionChanged] = field(default_factory=list)
+
+    async def subscribe(self, user_id: UUID, **headers: str) -> httpx2.Response:
+        return await self.http.post(
+            "/subscribe/pro", headers={"authorization": f"Bearer {user_id}", **headers}
+        )
+
+    async def session(self, user_id: UUID) -> str:
+        response = await self.subscribe(user_id)
+        assert response.status_code in {200, 201}, response.text
+        return str(response.json()["session_id"])
+
+    async def status(self, user_id: UUID) -> Any:
+        response = await self.http.get(
+            "/subscription/status", headers={"authorization": f"Bearer {user_id}"}
+        )
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def wait_for(self, user_id: UUID, *, within_s: float = 5, **wanted: Any) -> Any:
+        """Return the status once it has the wanted members."""
+
+        async def probe() -> Any:
+            status = await self.status(user_id)
+            return status if wanted.items() <= status.items() else None
+
+        return await eventually(probe, within_s=within_s)
+
+    async def changes(self, user_id: UUID) -> list[SubscriptionChanged]:
+        """Return what was announced of the user so far, as chat receives it."""
+        while (message := await self.queue.get(no_ack=True, fail=False)) is not None:
+            self.announced.append(SubscriptionChanged.model_validate_json(message.body))
+        return [change for change in self.announced if change.user_id == user_id]
+
+    async def wait_for_changes(self, user_id: UUID, *, within_s: float = 5) -> Any:
+        return await eventually(lambda: self.changes(user_id), within_s=within_s)
+
+    async def webhook(self, payload: str, signature: str | None = None) -> httpx2.Response:
+        """Send a webhook, properly signed unless a signature is given."""
+        return await self.http.post(
+            "/webhook/stripe",
+            content=payload.encode(),
+            headers={
+                "content-type": "application/json",
+                "stripe-signature": signed(payload) if signature is None else signature,
+            },
+        )

@@ -1,0 +1,111 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from libs.common.events import Plan
+from services.billing import rules
+from services.billing.errors import AlreadySubscribedError, PaymentOverdueError
+from services.billing.models import Standing, Subscription
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+GRACE = timedelta(days=3)
+MONTH = timedelta(days=30)
+
+
+def subscription(
+    status: str, *, name: str = "sub_1", began: datetime = NOW, ends_at: datetime | None = None
+) -> Subscription:
+    return Subscription(name, status, began, began + MONTH, ends_at)
+
+
+def effective(*subscriptions: Subscription) -> Standing:
+    return rules.effective(subscriptions, now=NOW, grace=GRACE)
+
+
+@pytest.mark.parametrize(
+    ("status", "plan"),
+    [
+        ("active", "pro"),
+        ("trialing", "pro"),
+        ("incomplete", "basic"),
+        ("incomplete_expired", "basic"),
+        ("unpaid", "basic"),
+        ("paused", "basic"),
+        ("canceled", "basic"),
+        ("a_status_of_next_year", "basic"),
+    ],
+)
+def test_only_active_and_trialing_grant_pro(status: str, plan: Plan) -> None:
+    assert effective(subscription(status)).plan == plan
+
+
+@pytest.mark.parametrize(
+    ("unpaid_for", "plan"),
+    [
+        (timedelta(0), "pro"),
+        (GRACE - timedelta(seconds=1), "pro"),
+        (GRACE, "basic"),
+        (MONTH, "basic"),
+    ],
+)
+def test_past_due_grants_pro_until_its_grace_is_over(unpaid_for: timedelta, plan: Plan) -> None:
+    assert effective(subscription("past_due", began=NOW - unpaid_for)).plan == plan
+
+
+def test_a_user_without_subscriptions_is_basic() -> None:
+    assert effective() == Standing("basic", "none", None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "counts"),
+    [
+        (("canceled", "active"), "active"),
+        (("active", "canceled"), "active"),
+        (("incomplete", "past_due"), "past_due"),
+        (("unpaid", "canceled"), "unpaid"),
+        (("incomplete_expired", "canceled"), "canceled"),
+    ],
+)
+def test_the_best_of_several_counts_in_any_order(statuses: tuple[str, ...], counts: str) -> None:
+    assert effective(*(subscription(status) for status in statuses)).status == counts
+
+
+def test_pro_in_its_grace_counts_more_than_a_subscription_that_waits() -> None:
+    late = subscription("past_due", name="sub_late", began=NOW - timedelta(days=1))
+    assert effective(subscription("unpaid"), late).stripe_subscription_id == "sub_late"
+
+
+def test_of_two_equal_ones_the_longer_counts() -> None:
+    old = subscription("active", name="sub_old", began=NOW - timedelta(days=20))
+    new = subscription("active", name="sub_new")
+    assert effective(new, old) == effective(old, new)
+    assert effective(old, new).stripe_subscription_id == "sub_new"
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "cancelled"),
+    [(None, False), (NOW + MONTH, True), (NOW + timedelta(days=5), True), (NOW + 2 * MONTH, False)],
+)
+def test_an_end_within_the_period_is_announced(ends_at: datetime | None, cancelled: bool) -> None:
+    assert effective(subscription("active", ends_at=ends_at)).cancel_at_period_end is cancelled
+
+
+@pytest.mark.parametrize("status", ["none", "canceled", "incomplete", "incomplete_expired"])
+def test_who_has_no_live_subscription_may_subscribe(status: str) -> None:
+    rules.ensure_may_subscribe(Standing(status=status))
+
+
+def test_a_pro_user_may_not_subscribe_again() -> None:
+    with pytest.raises(AlreadySubscribedError):
+        rules.ensure_may_subscribe(Standing("pro", "active"))
+
+
+@pytest.mark.parametrize("status", ["past_due", "unpaid"])
+def test_who_owes_a_payment_may_not_subscribe_beside_it(status: str) -> None:
+    with pytest.raises(PaymentOverdueError):
+        rules.ensure_may_subscribe(Standing(status=status))
+
+
+def test_pro_has_no_daily_limit_and_basic_the_configured_one() -> None:
+    assert rules.entitlements("pro", basic_messages_per_day=7).messages_per_day is None
+    assert rules.entitlements("basic", basic_messages_per_day=7).messages_per_day == 7
