@@ -20,7 +20,7 @@ MAX_ATTEMPTS = 4
 ENDED = ("canceled", "incomplete_expired")
 
 
-def start(  # noqa: PLR0913 - what a subscription begins with
+def start(
     account: Account,
     *,
     customer: JSON,

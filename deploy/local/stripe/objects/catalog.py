@@ -29,7 +29,7 @@ def product(product_id: str, *, name: str, created: int) -> JSON:
     }
 
 
-def price(  # noqa: PLR0913 - what a price is made of
+def price(
     price_id: str,
     *,
     product_id: str,

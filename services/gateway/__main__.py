@@ -1,0 +1,8 @@
+"""`python -m services.gateway`."""
+
+from libs.common.service import main
+from services.gateway.app import create_app
+from services.gateway.settings import Settings
+
+if __name__ == "__main__":
+    main("gateway", Settings, create_app)

@@ -1,0 +1,160 @@
+"""The gateway's composition root, and the ASGI app that every request enters by."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import structlog
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs.common.edge import request_id_of, send_problem
+from libs.common.errors import NotFoundError, ThoughtflowError
+from libs.common.http import create_service
+from libs.common.identity import Identity, bearer_token
+from services.gateway import api
+from services.gateway.limits import ResponseHeaders
+from services.gateway.proxy import ClientGoneError, forward
+from services.gateway.resources import Resources, open_resources
+from services.gateway.routes import Access, Route, is_plain, route_of
+from services.gateway.settings import Settings
+
+log = structlog.stdlib.get_logger()
+DESCRIPTION = "Errors are `application/problem+json` with a stable `code`."
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """Return the gateway; its lifespan opens and closes what it needs."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings) as res:
+            app.state.resources = res
+            app.state.probes = {"upstreams": res.upstreams["auth"].probe}
+            yield
+
+    own = create_service(
+        "Thoughtflow",
+        lifespan=lifespan,
+        routers=[api.router, api.live_router],
+        make_app=FastAPIOffline,
+        docs_url="/docs",
+        version="1",
+        description=DESCRIPTION,
+    )
+    make_own_document = own.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = make_own_document()
+        paths = {path: of for path, of in document["paths"].items() if "/health/" not in path}
+        res = cast("Resources", own.state.resources)
+        return res.document.merged_with({**document, "paths": paths})
+
+    own.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend it
+    return Gateway(own)
+
+
+class Gateway:
+    """Serves what is behind the gateway by forwarding, and the rest by the app inside."""
+
+    def __init__(self, own: FastAPI) -> None:
+        self._own = own
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._own(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        request_id = request_id_of(headers)
+        started = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._handle(scope, receive, send_noting, headers, request_id)
+        except ThoughtflowError as exc:
+            await send_problem(_marked(send, request_id), exc, request_id)
+        except ClientGoneError:
+            return
+        except Exception:
+            # The outermost loop: one bad request must not take others along.
+            log.exception("request_crashed", request_id=request_id)
+            if not started:
+                error = ThoughtflowError("something went wrong on our side; it has been logged")
+                await send_problem(_marked(send, request_id), error, request_id)
+
+    async def _handle(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str
+    ) -> None:
+        if not is_plain(scope["raw_path"], scope["query_string"]):
+            raise NotFoundError("there is nothing at this path; see /docs")
+        route = route_of(scope["method"], scope["path"])
+        res = cast("Resources", self._own.state.resources)
+        peer = scope["client"][0] if scope["client"] else ""
+        forwarded_for = ",".join(headers.getlist("x-forwarded-for"))
+        client_ip = res.clients.client_ip(peer, forwarded_for)
+        identity, extra = await _admit(res, route, headers, client_ip)
+        if route.service is None:
+            scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"] + [
+                (b"x-request-id", request_id.encode())
+            ]
+            scope.setdefault("state", {})["identity"] = identity
+            await self._own(scope, receive, _with_headers(send, extra))
+            return
+        upstream = res.upstreams[route.service]
+        await forward(
+            upstream, scope, receive, send, client_ip=client_ip, request_id=request_id, extra=extra
+        )
+
+
+async def _admit(
+    res: Resources, route: Route, headers: Headers, client_ip: str
+) -> tuple[Identity | None, ResponseHeaders]:
+    """Let a request pass, and return whose it is and what the answer says about the limit.
+
+    A caller without a valid token counts for its address, so that guessing tokens is limited too.
+
+    Raises:
+        UnauthenticatedError: the path wants a token and there is no valid one.
+        RateLimitedError: one request too many.
+    """
+    if route.access is Access.UNLIMITED:
+        return None, ()
+    identity, refusal = None, None
+    if route.access is Access.TOKEN:
+        try:
+            identity = await res.verifier.verify(bearer_token(headers.get("authorization")))
+        except ThoughtflowError as exc:
+            refusal = exc
+    extra = await res.limiter.admit(identity, client_ip, asyncio.get_running_loop().time())
+    if refusal is not None:
+        raise refusal
+    return identity, extra
+
+
+def _with_headers(send: Send, extra: ResponseHeaders) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *extra]
+        await send(message)
+
+    return send_with_headers if extra else send
+
+
+def _marked(send: Send, request_id: str) -> Send:
+    marks = (
+        (b"x-request-id", request_id.encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    return _with_headers(send, marks)

@@ -1,0 +1,202 @@
+"""One Redis subscriber for all live replies that this process shows."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+log = structlog.stdlib.get_logger()
+MAX_QUEUED = 256
+"""Entries that a listener may be behind; then it reads the stream again instead."""
+
+_OWN_CHANNEL = "gateway:hub"  # redis-py reads from a subscriber only once it has subscribed
+_PING_INTERVAL_S = 15.0
+_RECONNECT_S = 0.5
+
+
+class Listener:
+    """What arrives for one connection: entries, or the word that some were lost."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.unsure = False  # whether Redis had confirmed the subscription when it began
+        self._behind = False
+        self._entries: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+
+    def push(self, entry: bytes) -> None:
+        """Queue "<id> <json>"."""
+        if len(self._entries) >= MAX_QUEUED:
+            self.fall_behind()
+        elif not self._behind:
+            self._entries.append(entry)
+            self._wake.set()
+
+    def fall_behind(self) -> None:
+        """Entries were lost: what is queued is of no use."""
+        self._entries.clear()
+        self._behind = True
+        self._wake.set()
+
+    def leave(self) -> None:
+        """The client has gone."""
+        self.gone = True
+        self._wake.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return as soon as there is something, or after the timeout."""
+        if self._wake.is_set():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
+
+    def take(self) -> list[bytes]:
+        """Return what is queued."""
+        entries = list(self._entries)
+        self._entries.clear()
+        if not self.gone and not self._behind:
+            self._wake.clear()
+        return entries
+
+    def catch_up(self) -> bool:
+        """Return whether entries were lost since the last call; from now on they are queued."""
+        behind, self._behind = self._behind, False
+        if behind and not self._entries and not self.gone:
+            self._wake.clear()
+        return behind
+
+
+@dataclass(slots=True)
+class _Channel:
+    listeners: set[Listener] = field(default_factory=set)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Hub:
+    """Hands what is published on a channel to whoever listens to it in this process.
+
+    Args:
+        redis: a client of its own without a read timeout; a silent subscriber is no error.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._channels: dict[str, _Channel] = {}
+        self._pubsub: PubSub | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read in the background while the block runs."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def join(self, key: str, *, timeout_s: float = 2.0) -> Listener:
+        """Return a listener that misses nothing published from now on; `part` from it in the end.
+
+        If Redis does not confirm within `timeout_s`, the listener is told later that it is behind.
+        """
+        listener = Listener()
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = _Channel()
+            await self._tell_redis(subscribe=key)
+        channel.listeners.add(listener)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await channel.ready.wait()
+        except TimeoutError:
+            listener.unsure = True
+        return listener
+
+    async def part(self, key: str, listener: Listener) -> None:
+        """Forget a listener; the last one of a channel takes the subscription along."""
+        channel = self._channels.get(key)
+        if channel is None:
+            return
+        channel.listeners.discard(listener)
+        # One that is not confirmed yet stays until then: a late confirmation must not be taken for
+        # that of a new subscription.
+        if not channel.listeners and channel.ready.is_set():
+            del self._channels[key]
+            await self._tell_redis(unsubscribe=key)
+
+    async def _tell_redis(self, *, subscribe: str = "", unsubscribe: str = "") -> None:
+        if self._pubsub is None:
+            return  # whoever reconnects subscribes to everything
+        try:
+            if subscribe:
+                await self._pubsub.subscribe(subscribe)
+            else:
+                await self._pubsub.unsubscribe(unsubscribe)
+        except RedisError:
+            log.debug("subscriber_unreachable")  # the reader meets the same error and reconnects
+
+    async def _run(self) -> None:
+        while True:
+            pubsub = self._redis.pubsub()
+            try:
+                await pubsub.subscribe(_OWN_CHANNEL)
+                self._pubsub = pubsub
+                if self._channels:
+                    await pubsub.subscribe(*self._channels)
+                await self._read(pubsub)
+            except (RedisError, OSError) as exc:
+                log.warning("subscriber_lost", error=type(exc).__name__)
+            finally:
+                self._pubsub = None
+                self._lose()
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def _read(self, pubsub: PubSub) -> None:
+        silent = False
+        while True:
+            message = await pubsub.get_message(timeout=_PING_INTERVAL_S)
+            if message is None:
+                if silent:
+                    raise TimeoutError("no answer to a ping")
+                silent = True
+                await pubsub.ping()
+                continue
+            silent = False
+            key = message["channel"].decode() if message["channel"] else ""
+            channel = self._channels.get(key)
+            if channel is None:
+                continue
+            if message["type"] == "subscribe":
+                await self._confirm(key, channel)
+            elif message["type"] == "message":
+                for listener in channel.listeners:
+                    listener.push(message["data"])
+
+    async def _confirm(self, key: str, channel: _Channel) -> None:
+        channel.ready.set()
+        if not channel.listeners:
+            del self._channels[key]
+            await self._tell_redis(unsubscribe=key)
+            return
+        for listener in channel.listeners:
+            if listener.unsure:
+                listener.unsure = False
+                listener.fall_behind()
+
+    def _lose(self) -> None:
+        for key, channel in list(self._channels.items()):
+            channel.ready.clear()
+            if not channel.listeners:
+                del self._channels[key]
+            for listener in channel.listeners:
+                listener.unsure = True
+                listener.fall_behind()

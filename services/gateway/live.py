@@ -1,0 +1,208 @@
+"""The live view of one reply as server-sent events: what is there, then what comes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+import structlog
+from redis.exceptions import RedisError
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
+
+from libs.common.errors import NotFoundError, ThoughtflowError
+from libs.common.replies import TERMINAL, stream_key
+from services.gateway.errors import BrokenAnswerError
+from services.gateway.hub import Listener
+from services.gateway.replay import Replay, StreamEntry
+from services.gateway.resources import Resources
+from services.gateway.upstream import BODY_IDLE_TIMEOUT_S, UpstreamRequest
+
+log = structlog.stdlib.get_logger()
+HEARTBEAT = b": hb\n\n"
+_OK = 200
+_RawEntries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Who looks at which reply.
+
+    Attributes:
+        authorization: the caller's header, for chat.
+        cursor: the last entry that the caller has seen.
+    """
+
+    chatroom_id: UUID
+    reply_id: UUID
+    user_id: UUID
+    authorization: str
+    request_id: str
+    cursor: str | None
+
+    @property
+    def key(self) -> str:
+        """The stream; it names the caller, so nobody else's can be read."""
+        return stream_key(self.user_id, self.reply_id)
+
+
+async def look_up(res: Resources, view: View) -> dict[str, Any]:
+    """Return chat's copy of the reply.
+
+    Raises:
+        NotFoundError: the caller has no such reply.
+        ThoughtflowError: chat cannot say now.
+    """
+    headers = f"authorization: {view.authorization}\r\nx-request-id: {view.request_id}\r\n"
+    target = f"/chatroom/{view.chatroom_id}/message/{view.reply_id}"
+    request = UpstreamRequest("GET", target.encode(), headers.encode("latin-1"))
+    response = await res.upstreams["chat"].send(request)
+    body = b""
+    while chunk := await response.read(BODY_IDLE_TIMEOUT_S):
+        body += chunk
+    if response.status == _OK:
+        message: dict[str, Any] = orjson.loads(body)
+        if message.get("role") == "assistant":
+            return message
+    elif response.status >= 500:
+        raise BrokenAnswerError("the reply cannot be looked up right now; try again")
+    raise NotFoundError("there is no such reply; POST a message to get one")
+
+
+async def read_entries(res: Resources, key: str, start: str = "-") -> list[StreamEntry]:
+    """Return the stream from `start` on (inclusive), empty while Redis is away."""
+    try:
+        found = cast("_RawEntries", await res.redis.xrange(key, min=start))
+    except RedisError as exc:
+        log.warning("stream_unreadable", error=type(exc).__name__)
+        return []
+    return [
+        StreamEntry(entry_id.decode(), orjson.loads(fields[b"d"])) for entry_id, fields in found
+    ]
+
+
+async def open_view(res: Resources, view: View) -> "LiveReply":
+    """Return the response for a caller.
+
+    Raises:
+        NotFoundError: the caller has no such reply.
+        ThoughtflowError: the reply is not live, and chat cannot say how it stands.
+    """
+    listener = await res.hub.join(view.key)
+    try:
+        replay = Replay(str(view.reply_id))
+        first = await _first_events(res, view, replay)
+    except BaseException:
+        await res.hub.part(view.key, listener)
+        raise
+    return LiveReply(res, view, listener, replay, first)
+
+
+async def _first_events(res: Resources, view: View, replay: Replay) -> bytes:
+    if view.cursor:
+        entries = await read_entries(res, view.key, view.cursor)
+        if entries and entries[0].id == view.cursor:
+            replay.resume_behind(entries[0])
+            return b"".join(replay.tell(entry) for entry in entries[1:])
+    entries = await read_entries(res, view.key)
+    if entries and view.cursor:
+        return replay.start_over(entries)
+    if entries:
+        return b"".join(replay.tell(entry) for entry in entries)
+    return _end_if_over(await look_up(res, view), replay)
+
+
+def _end_if_over(message: dict[str, Any], replay: Replay) -> bytes:
+    return replay.end_as_stored(message) if message["status"] in TERMINAL else b""
+
+
+class LiveReply(Response):
+    """An event stream that ends with the reply, or when the client goes."""
+
+    def __init__(
+        self, res: Resources, view: View, listener: Listener, replay: Replay, first: bytes
+    ) -> None:
+        super().__init__(
+            headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
+            media_type="text/event-stream",
+        )
+        del self.headers["content-length"]
+        self._res = res
+        self._view = view
+        self._listener = listener
+        self._replay = replay
+        self._first = first
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        watch = asyncio.create_task(_watch(receive, self._listener))
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        try:
+            await send(start)
+            async for events in self._events():
+                await send({"type": "http.response.body", "body": events, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            watch.cancel()
+            await self._res.hub.part(self._view.key, self._listener)
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        """Yield what to send next; no Redis command is ever cancelled in the middle."""
+        settings, clock = self._res.settings, asyncio.get_running_loop().time
+        yield self._first or HEARTBEAT
+        self._first = b""
+        sent_at = heard_at = clock()
+        while not self._replay.ended and not self._listener.gone:
+            due = min(sent_at + settings.heartbeat_s, heard_at + settings.recheck_s)
+            await self._listener.wait(max(0.0, due - clock()))
+            events = b""
+            if self._listener.catch_up() or self._replay.has_gap:
+                events = await self._read_again()
+            for entry in self._listener.take():
+                heard_at = clock()
+                entry_id, _, document = entry.partition(b" ")
+                events += self._replay.tell(StreamEntry(entry_id.decode(), orjson.loads(document)))
+            if self._replay.has_gap:
+                events += await self._read_again()
+            if clock() - heard_at >= settings.recheck_s:
+                heard_at = clock()
+                events += await self._recheck()
+            if not events and clock() - sent_at >= settings.heartbeat_s:
+                events = HEARTBEAT
+            if events:
+                sent_at = clock()
+                yield events
+
+    async def _read_again(self) -> bytes:
+        """Return what was missed."""
+        after = None if self._replay.has_gap else self._replay.last_id
+        entries = await read_entries(self._res, self._view.key, after or "-")
+        if not entries:
+            return b""
+        if after == entries[0].id:
+            return b"".join(self._replay.tell(entry) for entry in entries)
+        if self._replay.last_id is None and not self._replay.has_gap:
+            return b"".join(self._replay.tell(entry) for entry in entries)
+        return self._replay.start_over(entries)
+
+    async def _recheck(self) -> bytes:
+        """Return what a lost Redis, or a worker that died, kept from us."""
+        events = await self._read_again()
+        if self._replay.ended or events:
+            return events
+        try:
+            return _end_if_over(await look_up(self._res, self._view), self._replay)
+        except NotFoundError:
+            self._listener.leave()  # deleted meanwhile
+        except ThoughtflowError as exc:
+            log.warning("reply_not_checked", error=type(exc).__name__)
+        return b""
+
+
+async def _watch(receive: Receive, listener: Listener) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    listener.leave()

@@ -1,0 +1,148 @@
+"""From the entries of a reply's stream to the events of one listener: no I/O."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from libs.common.replies import TERMINAL
+
+_ID = re.compile(r"\d{1,20}-\d{1,20}")
+_TYPES = {"started": "generation.started", "delta": "message.delta"} | {
+    kind: f"generation.{kind}" for kind in TERMINAL
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """An entry as Redis keeps it; `id` is "<milliseconds>-<number>"."""
+
+    id: str
+    document: dict[str, Any]
+
+
+def parse_cursor(text: str | None) -> str | None:
+    """Return a stream id, or None where there is none or it is malformed."""
+    return text if text and _ID.fullmatch(text) else None
+
+
+def id_order(entry_id: str) -> tuple[int, int]:
+    """Return what ids sort by."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)
+
+
+def sse(event: str, data: dict[str, Any], *, entry_id: str | None = None) -> bytes:
+    """Return one event of an event stream (HTML, section 9.2); JSON has no line breaks."""
+    place = f"id: {entry_id}\n" if entry_id else ""
+    return b"event: %b\n%bdata: %b\n\n" % (event.encode(), place.encode(), orjson.dumps(data))
+
+
+class Replay:
+    """What one listener has been told: events come in order, once, and of the latest attempt.
+
+    Attributes:
+        last_id: the last entry that it knows, None before the first.
+        ended: whether it was told the end.
+        has_gap: an entry does not continue what it was told; it needs a `snapshot`.
+    """
+
+    def __init__(self, reply_id: str) -> None:
+        self.last_id: str | None = None
+        self.ended = False
+        self.has_gap = False
+        self._reply_id = reply_id
+        self._last = (0, 0)
+        self._attempt: int | None = None
+        self._position = 0
+
+    def resume_behind(self, entry: StreamEntry) -> None:
+        """Go on behind an entry that the listener was told over another connection."""
+        self._remember(entry)
+
+    def tell(self, entry: StreamEntry) -> bytes:
+        """Return the events for `entry`, empty if it brings nothing new."""
+        if self.ended or self.has_gap or id_order(entry.id) <= self._last:
+            return b""
+        document = entry.document
+        attempt = document["attempt"]
+        if self._attempt is not None and attempt < self._attempt:
+            return b""
+        out = b""
+        if self._attempt is not None and attempt > self._attempt:
+            # Without an id: a listener that is cut off here must come back before this entry.
+            out = self._snapshot(attempt, 0, "", None)
+            self._position = 0
+        if document["type"] == "delta" and document["offset"] != self._position:
+            self.has_gap = True
+            return out
+        self._remember(entry)
+        return out + sse(_TYPES[document["type"]], self._event(document), entry_id=entry.id)
+
+    def start_over(self, entries: list[StreamEntry]) -> bytes:
+        """Return one snapshot of all there is, and the end if it is there too."""
+        attempt = max(entry.document["attempt"] for entry in entries)
+        valid = [entry for entry in entries if entry.document["attempt"] == attempt]
+        deltas = [entry.document for entry in valid if entry.document["type"] == "delta"]
+        text = "".join(delta["text"] for delta in deltas)
+        offset = deltas[0]["offset"] if deltas else 0
+        self.has_gap = False
+        before_end = [entry for entry in valid if entry.document["type"] not in TERMINAL]
+        place = before_end[-1].id if before_end else None
+        out = self._snapshot(attempt, offset, text, place)
+        for entry in valid:
+            self._remember(entry)
+            if self.ended:
+                out += sse(
+                    _TYPES[entry.document["type"]], self._event(entry.document), entry_id=entry.id
+                )
+        return out
+
+    def end_as_stored(self, message: dict[str, Any]) -> bytes:
+        """Return snapshot and end from chat's copy of a finished reply."""
+        attempt = self._attempt or 1
+        document = {
+            "type": message["status"],
+            "attempt": attempt,
+            "finish_reason": message.get("finish_reason"),
+            "problem": message.get("problem"),
+        }
+        self.ended = True
+        snapshot = self._snapshot(attempt, 0, message["content"], None)
+        return snapshot + sse(_TYPES[message["status"]], self._event(document))
+
+    def _remember(self, entry: StreamEntry) -> None:
+        document = entry.document
+        self.last_id = entry.id
+        self._last = id_order(entry.id)
+        self._attempt = document["attempt"]
+        if document["type"] in TERMINAL:
+            self.ended = True
+        else:
+            self._position = document["offset"] + len(document["text"])
+
+    def _event(self, document: dict[str, Any]) -> dict[str, Any]:
+        event = {
+            "type": _TYPES[document["type"]],
+            "reply_id": self._reply_id,
+            "attempt": document["attempt"],
+        }
+        if document["type"] == "delta":
+            return event | {"offset": document["offset"], "text": document["text"]}
+        if document["type"] in TERMINAL:
+            return event | {
+                "finish_reason": document["finish_reason"],
+                "problem": document["problem"],
+            }
+        return event
+
+    def _snapshot(self, attempt: int, offset: int, text: str, place: str | None) -> bytes:
+        data = {
+            "type": "generation.snapshot",
+            "reply_id": self._reply_id,
+            "attempt": attempt,
+            "offset": offset,
+            "text": text,
+        }
+        return sse("generation.snapshot", data, entry_id=place)

@@ -1,0 +1,99 @@
+"""What the gateway holds open while it runs; built once, closed in reverse order."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from libs.common.background import every
+from libs.common.identity import TokenVerifier
+from services.gateway.hub import Hub
+from services.gateway.limits import Limit, Limiter
+from services.gateway.openapi import REFRESH_S, MergedDocument
+from services.gateway.routes import Service
+from services.gateway.rules import ClientAddresses
+from services.gateway.settings import Settings, parse_addresses, parse_networks
+from services.gateway.store import AdmissionStore
+from services.gateway.upstream import Upstream
+
+REDIS_TIMEOUT_S = 0.25
+_REDIS_CONNECTIONS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Everything that serving a request may use."""
+
+    settings: Settings
+    redis: Redis
+    upstreams: Mapping[Service, Upstream]
+    verifier: TokenVerifier
+    limiter: Limiter
+    clients: ClientAddresses
+    hub: Hub
+    document: MergedDocument
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open Redis and the services' pools, start the hub; close them on exit."""
+    async with AsyncExitStack() as stack:
+        redis = _redis(settings, timeout_s=REDIS_TIMEOUT_S)
+        stack.push_async_callback(redis.aclose)
+        subscriber = _redis(settings, timeout_s=None)
+        stack.push_async_callback(subscriber.aclose)
+        upstreams = _upstreams(settings)
+        for upstream in upstreams.values():
+            stack.callback(upstream.close)
+        hub = Hub(subscriber)
+        await stack.enter_async_context(hub.running())
+        document = MergedDocument()
+        await stack.enter_async_context(document.loading(upstreams))
+        await stack.enter_async_context(every(REFRESH_S, lambda: document.refresh(upstreams)))
+        yield Resources(
+            settings,
+            redis,
+            upstreams,
+            TokenVerifier(settings.jwks_url),
+            _limiter(settings, redis),
+            ClientAddresses(parse_networks(settings.trusted_proxies)),
+            hub,
+            document,
+        )
+
+
+def _redis(settings: Settings, *, timeout_s: float | None) -> Redis:
+    client: Redis = Redis.from_url(
+        settings.redis_url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        max_connections=_REDIS_CONNECTIONS,
+        retry=Retry(NoBackoff(), 0),  # a request must not wait for a second try
+    )
+    return client
+
+
+def _upstreams(settings: Settings) -> dict[Service, Upstream]:
+    urls: dict[Service, str] = {
+        "auth": settings.auth_url,
+        "chat": settings.chat_url,
+        "ai": settings.ai_url,
+        "billing": settings.billing_url,
+    }
+    return {
+        service: Upstream(parse_addresses(url), connections=settings.upstream_connections)
+        for service, url in urls.items()
+    }
+
+
+def _limiter(settings: Settings, redis: Redis) -> Limiter:
+    return Limiter(
+        AdmissionStore(redis),
+        user=Limit("user", settings.user_requests_per_minute, settings.user_burst),
+        anonymous=Limit(
+            "anonymous", settings.anonymous_requests_per_minute, settings.anonymous_burst
+        ),
+    )

@@ -1,0 +1,78 @@
+"""Which service answers a path, and what a caller needs to get there."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+Service = Literal["auth", "chat", "ai", "billing"]
+SERVICES: tuple[Service, ...] = ("auth", "chat", "ai", "billing")
+
+_PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9._~-]+)+|/")
+_DOT_SEGMENT = re.compile(rb"/\.{1,2}(?:/|\Z)")
+_PLAIN_QUERY = re.compile(rb"[!-~]*")
+_LIVE_REPLY = re.compile(r"/chatroom/[^/]+/message/[^/]+/stream")
+
+
+class Access(Enum):
+    """What a request has to pass before it is forwarded."""
+
+    TOKEN = "token"  # noqa: S105 - a valid token, and the user's rate limit
+    ANYONE = "anyone"
+    """The rate limit of the address."""
+    UNLIMITED = "unlimited"
+    """Nothing: health, documentation, and webhooks, whose sender signs them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a path leads; `service` is None for the gateway's own."""
+
+    service: Service | None
+    access: Access
+
+
+_OWN = Route(None, Access.UNLIMITED)
+_LIVE = Route(None, Access.TOKEN)
+
+_EXACT = {
+    "/.well-known/jwks.json": Route("auth", Access.ANYONE),
+    "/webhook/stripe": Route("billing", Access.UNLIMITED),
+    "/subscription/complete": Route("billing", Access.ANYONE),
+    "/subscription/cancelled": Route("billing", Access.ANYONE),
+}
+_BY_FIRST_SEGMENT = {
+    "auth": Route("auth", Access.ANYONE),
+    "user": Route("auth", Access.TOKEN),
+    "chatroom": Route("chat", Access.TOKEN),
+    "search": Route("chat", Access.TOKEN),
+    "usage": Route("chat", Access.TOKEN),
+    "agent": Route("ai", Access.TOKEN),
+    "model": Route("ai", Access.TOKEN),
+    "subscribe": Route("billing", Access.TOKEN),
+    "subscription": Route("billing", Access.TOKEN),
+    "invoice": Route("billing", Access.TOKEN),
+}
+
+
+def is_plain(raw_path: bytes, query: bytes) -> bool:
+    """Return whether every server reads this target alike.
+
+    Percent-encoding, empty and dot segments, control bytes and everything beyond ASCII are refused:
+    no path of ours needs them, and two servers that disagree on them are a way around the table.
+    """
+    return (
+        _PLAIN_PATH.fullmatch(raw_path) is not None
+        and _DOT_SEGMENT.search(raw_path) is None
+        and _PLAIN_QUERY.fullmatch(query) is not None
+    )
+
+
+def route_of(method: str, path: str) -> Route:
+    """Return where a plain path leads; one that nobody knows is the gateway's own, a 404."""
+    if (exact := _EXACT.get(path)) is not None:
+        return exact
+    route = _BY_FIRST_SEGMENT.get(path.split("/", 2)[1], _OWN)
+    if route.service == "chat" and method == "GET" and _LIVE_REPLY.fullmatch(path):
+        return _LIVE
+    return route

@@ -1,0 +1,1 @@
+"""What the parts of the system promise one another, checked."""
