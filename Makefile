@@ -14,7 +14,7 @@ help: ## Show this list
 		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run it
-.PHONY: run status stop reset demo dead-letters
+.PHONY: run status stop reset demo
 run: .installed-local ## Start everything on this machine; CHATS=2 AIS=3 for replicas
 	@exec $(bin)/python -m deploy.local run
 
@@ -30,11 +30,8 @@ reset: .installed-local ## Delete all data of `make run`, after asking
 demo: .installed-local ## Walk through the API of a running stack
 	@$(bin)/python -m deploy.local demo $(ARGS)
 
-dead-letters: .installed-local ## List messages that failed for good; ARGS=... to show and replay
-	@$(bin)/python -m deploy.local dead-letters $(ARGS)
-
 ##@ Develop it
-.PHONY: install fmt lint types imports check contracts bench lock
+.PHONY: install fmt lint types imports check contracts lock
 install: .installed-dev ## Make .venv with the tools for tests and checks
 
 fmt: .installed-dev ## Format the code and apply safe fixes
@@ -53,11 +50,8 @@ imports: .installed-dev ## Check who may import whom
 
 check: lint types imports test ## All of the above, and the tests: what CI runs
 
-contracts: .installed-dev ## Write the events' JSON Schemas anew
+contracts: .installed-dev ## Write the events' JSON Schemas and docs/api/errors.md anew
 	$(bin)/python -m tests.contracts.regenerate
-
-bench: .installed-dev ## Measure
-	$(bin)/python -m bench
 
 # One after the other: each is constrained by the first.
 lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds

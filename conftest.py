@@ -126,8 +126,6 @@ async def database_urls(postgres_url: str) -> dict[str, str]:
     place = postgres_url.partition("@")[2].partition("/")[0]
     urls = {name: f"postgresql://{name}:{PASSWORD}@{place}/thoughtflow" for name in SCHEMAS}
     for name, url in urls.items():
-        if not (ROOT / f"services/{name}/__main__.py").exists():
-            continue
         environment = {"DATABASE_URL": url, "PATH": os.environ["PATH"]} | UNUSED_SETTINGS
         subprocess.run(
             [sys.executable, "-m", f"services.{name}", "migrate"],

@@ -39,7 +39,7 @@ class BaseServiceSettings(BaseSettings):
         for name, value in self:
             if isinstance(value, SecretStr):
                 _ensure_strong(name, value.get_secret_value())
-            elif isinstance(value, str) and name in {"database_url", "rabbitmq_url"}:
+            elif isinstance(value, str) and name in {"database_url", "rabbitmq_url", "redis_url"}:
                 _ensure_strong(name, urlsplit(value).password or "")
         return self
 

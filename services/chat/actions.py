@@ -55,7 +55,8 @@ async def list_first_chatrooms(res: Resources, *, user_id: UUID) -> bytes:
 
     async def read() -> bytes:
         page = await list_chatrooms(res, user_id=user_id, cursor=None, limit=PAGE)
-        return orjson.dumps(page, default=str)  # asyncpg's UUIDs are a class of their own
+        # asyncpg's UUIDs are a class of their own
+        return orjson.dumps(page, default=str, option=orjson.OPT_UTC_Z)
 
     return await res.cache.get_or_fill(rooms_key(user_id), read)
 

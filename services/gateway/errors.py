@@ -18,7 +18,7 @@ class ServiceUnavailableError(UnavailableError):
 class BrokenAnswerError(UpstreamError):
     """The service for this path gave no usable answer."""
 
-    code = "service_unavailable"
+    code = "broken_answer"
 
 
 class GatewayTimeoutError(ThoughtflowError):

@@ -109,7 +109,8 @@ async def _relay_body(response: UpstreamResponse, send: Send) -> None:
             chunk = await response.read(BODY_IDLE_TIMEOUT_S)
         except ThoughtflowError as exc:
             # The server closes a connection whose answer we do not end: the client sees the cut.
-            log.warning("answer_cut", error=exc.code)
+            if not response.given_up:
+                log.warning("answer_cut", error=exc.code)
             return
         more = bool(chunk)
         await send({"type": "http.response.body", "body": chunk, "more_body": more})
@@ -118,4 +119,4 @@ async def _relay_body(response: UpstreamResponse, send: Send) -> None:
 async def _close_when_gone(response: UpstreamResponse, receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    response.fail()
+    response.give_up()

@@ -39,6 +39,7 @@ class UpstreamResponse:
         headers: names in lower case, in the order of arrival.
         started: whether any byte of an answer came.
         complete: whether the whole answer is here (perhaps still to be read).
+        given_up: whether nobody waits for it any more.
     """
 
     def __init__(self, carrier: Carrier, *, is_head: bool) -> None:
@@ -46,6 +47,7 @@ class UpstreamResponse:
         self.headers: list[tuple[bytes, bytes]] = []
         self.started = False
         self.complete = False
+        self.given_up = False
         self._carrier: Carrier | None = carrier
         self._is_head = is_head
         self._parser = httptools.HttpResponseParser(self)
@@ -126,6 +128,12 @@ class UpstreamResponse:
         self._error = BrokenAnswerError("the service gave no usable answer; try again")
         self._end(reusable=False)
         self._wake()
+
+    def give_up(self) -> None:
+        """End whoever reads, as the client has gone; nothing happens to a whole answer."""
+        if not self.complete:
+            self.given_up = True
+            self.fail()
 
     # The parser's callbacks.
 

@@ -40,13 +40,14 @@ class Stack:
             "AIS": "2",
         }
         environment.pop("MAKELEVEL", None)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.local", "run"],
-            cwd=ROOT,
-            env=environment,
-            stdout=self.log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.local", "run"],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def wait_ready(self, timeout_s: float = 100) -> None:
         deadline = time.monotonic() + timeout_s

@@ -1,5 +1,4 @@
 import asyncio
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,76 +7,16 @@ import pytest
 from fastapi import FastAPI
 from faststream.rabbit import RabbitQueue
 
-from libs.common.clock import new_id, utc_now
+from libs.common.clock import new_id
 from libs.common.db import Connection
-from libs.common.events import (
-    AIReplyFailed,
-    AIReplyReady,
-    AIReplyStarted,
-    Entitlements,
-    MessagePosted,
-    SubscriptionChanged,
-    Usage,
-)
+from libs.common.events import Entitlements, MessagePosted, SubscriptionChanged
 from libs.common.testing import TokenIssuer, eventually
 from libs.common.topology import EVENTS
 from services.chat import actions
 from services.chat.errors import DailyLimitReachedError
-from services.chat.models import Posted
+from services.chat.tests.integration.posting import post, used
 
 pytestmark = pytest.mark.integration
-
-
-async def post(app: FastAPI, room_id: UUID, user_id: UUID, content: str = "hello") -> Posted:
-    return await actions.post_message(
-        app.state.resources,
-        chatroom_id=room_id,
-        user_id=user_id,
-        content=content,
-        idempotency_key=None,
-    )
-
-
-def ready(posted: Posted, room_id: UUID, user_id: UUID, content: str = "hi") -> AIReplyReady:
-    return AIReplyReady(
-        user_id=user_id,
-        chatroom_id=room_id,
-        reply_id=posted.reply_id,
-        attempt=1,
-        content=content,
-        finish_reason="stop",
-        model="test",
-        usage=Usage(),
-    )
-
-
-def failed(posted: Posted, room_id: UUID, user_id: UUID, content: str = "") -> AIReplyFailed:
-    return AIReplyFailed(
-        user_id=user_id,
-        chatroom_id=room_id,
-        reply_id=posted.reply_id,
-        attempt=1,
-        content=content,
-        code="model_unavailable",
-        detail="later",
-        retryable=True,
-    )
-
-
-async def status_of(conn: Connection, message_id: UUID) -> str:
-    status: str = await conn.fetchval("SELECT status FROM message WHERE id = $1", message_id)
-    return status
-
-
-async def announced(conn: Connection) -> int:
-    """Tell how many replies have had their turn, published or not."""
-    count: int = await conn.fetchval("SELECT count(*) FROM message WHERE announced_at IS NOT NULL")
-    return count
-
-
-async def used(conn: Connection, user_id: UUID) -> int:
-    units: int = await conn.fetchval("SELECT used FROM quota WHERE user_id = $1", user_id)
-    return units
 
 
 async def test_a_posted_message_is_stored_and_announced_as_the_contract_says(
@@ -185,99 +124,6 @@ async def test_a_new_day_starts_at_zero_and_a_clock_behind_does_not_reset_it(
     assert (await post(app, room_id, user_id)).used == 1
 
 
-async def test_a_reply_delivered_twice_is_stored_once_and_a_later_end_changes_nothing(
-    app: FastAPI, room_id: UUID, user_id: UUID, client: httpx2.AsyncClient
-) -> None:
-    res = app.state.resources
-    posted = await post(app, room_id, user_id)
-    event = ready(posted, room_id, user_id)
-
-    await asyncio.gather(*(actions.record_reply(res, event) for _ in range(3)))
-    await actions.record_failure(res, failed(posted, room_id, user_id))
-    await actions.record_start(
-        res,
-        AIReplyStarted(
-            user_id=user_id,
-            chatroom_id=room_id,
-            reply_id=posted.reply_id,
-            attempt=9,
-            model="late",
-        ),
-    )
-
-    listed = (await client.get(f"/chatroom/{room_id}/message")).json()["data"]
-    assert [(m["status"], m["content"]) for m in listed] == [
-        ("completed", "hi"),
-        ("completed", "hello"),
-    ]
-
-
-async def test_a_rooms_messages_are_answered_one_after_the_other(
-    app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection
-) -> None:
-    res = app.state.resources
-    first, second, third = [await post(app, room_id, user_id, text) for text in ("a", "b", "c")]
-    assert await announced(conn) == 1
-
-    await actions.record_reply(res, ready(first, room_id, user_id, "A"))
-    assert await announced(conn) == 2
-    await actions.record_failure(res, failed(second, room_id, user_id))
-
-    assert await announced(conn) == 3
-    assert [await status_of(conn, p.reply_id) for p in (first, second, third)] == [
-        "completed",
-        "failed",
-        "queued",
-    ]
-
-
-async def test_the_history_holds_answered_turns_in_order_and_nothing_of_another_room(
-    app: FastAPI, client: httpx2.AsyncClient, room_id: UUID, user_id: UUID, conn: Connection
-) -> None:
-    res = app.state.resources
-    other = UUID((await client.post("/chatroom", json={})).json()["id"])
-    foreign = await post(app, other, user_id, "foreign")
-    await actions.record_reply(res, ready(foreign, other, user_id, "FOREIGN"))
-    for text in ("a", "b"):
-        posted = await post(app, room_id, user_id, text)
-        await actions.record_reply(res, ready(posted, room_id, user_id, text.upper()))
-    lost = await post(app, room_id, user_id, "lost")
-    await actions.record_failure(res, failed(lost, room_id, user_id))
-
-    async with conn.transaction():  # keeps the relay away from what we read
-        await conn.execute("LOCK TABLE outbox IN EXCLUSIVE MODE")
-        await conn.execute("UPDATE chatroom SET open_reply_id = NULL WHERE id = $1", room_id)
-        await conn.execute(
-            "UPDATE message SET status = 'queued', content = '' WHERE id = $1", lost.reply_id
-        )
-        await conn.execute("SELECT announce_next_reply($1, $2, now(), NULL)", room_id, new_id())
-        payload = await conn.fetchval("SELECT payload FROM outbox ORDER BY id DESC LIMIT 1")
-
-    event = MessagePosted.model_validate_json(payload)
-    assert event.content == "lost"
-    assert [(turn.role, turn.content) for turn in event.history] == [
-        ("user", "a"),
-        ("assistant", "A"),
-        ("user", "b"),
-        ("assistant", "B"),
-    ]
-
-
-@pytest.mark.parametrize(("content", "left"), [("", 0), ("half a rep", 1)])
-async def test_a_failure_before_any_word_gives_its_unit_back_once(
-    app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection, content: str, left: int
-) -> None:
-    res = app.state.resources
-    posted = await post(app, room_id, user_id)
-    event = failed(posted, room_id, user_id, content)
-
-    await actions.record_failure(res, event)
-    await actions.record_failure(res, event)
-    await actions.record_failure(res, event.model_copy(update={"event_id": new_id()}))
-
-    assert await used(conn, user_id) == left
-
-
 async def test_the_same_key_posts_once_and_another_body_is_refused(
     client: httpx2.AsyncClient, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
@@ -307,24 +153,6 @@ async def test_ids_in_a_room_grow_even_behind_a_server_whose_clock_is_ahead(
     posted = await post(app, room_id, user_id)
 
     assert ahead < posted.message_id < posted.reply_id
-
-
-async def test_a_reply_that_nobody_ends_fails_after_the_deadline(
-    app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection
-) -> None:
-    res = app.state.resources
-    posted = await post(app, room_id, user_id)
-    assert await actions.fail_overdue_replies(res) == 0
-
-    await conn.execute(
-        "UPDATE message SET announced_at = $1 WHERE id = $2",
-        utc_now() - timedelta(seconds=res.settings.reply_deadline_s + 1),
-        posted.reply_id,
-    )
-    assert await actions.fail_overdue_replies(res) == 1
-
-    assert await status_of(conn, posted.reply_id) == "failed"
-    assert await used(conn, user_id) == 0
 
 
 async def test_a_stranger_finds_nothing(

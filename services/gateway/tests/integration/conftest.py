@@ -1,0 +1,164 @@
+"""The gateway on a real port, in front of one fake service that plays all four."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import jwt
+import orjson
+import pytest
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from redis.asyncio import Redis
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from deploy.local.ports import next_free
+from libs.common.clock import new_id
+from services.gateway.app import create_app
+from services.gateway.settings import Settings
+
+PORTS = 23400
+DEADLINE_S = 10.0
+
+
+async def eventually(probe: Callable[[], Awaitable[Any]]) -> Any:
+    """Return the first true result of `probe`."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not (result := await probe()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
+    return result
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp) -> AsyncIterator[int]:
+    """Serve an app on a free port, as the services are served."""
+    port = next_free(PORTS)
+    config = uvicorn.Config(
+        app,
+        port=port,
+        log_config=None,
+        access_log=False,
+        ws="none",
+        http="httptools",
+        lifespan="auto",
+        proxy_headers=False,
+        server_header=False,
+    )
+    config.timeout_graceful_shutdown = 1
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve())
+
+    async def is_up() -> bool:
+        return server.started or task.done()
+
+    await eventually(is_up)
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        await task
+
+
+@dataclass
+class FakeServices:
+    """Echoes what it is asked, publishes a key, and knows the replies in `messages`."""
+
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    messages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seen: list[Scope] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        self.seen.append(scope)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        status, answer = self._answer(scope, body)
+        headers = [(b"content-type", b"application/json"), (b"server", b"secret/1.0")]
+        if len(answer) % 2:
+            headers.append((b"content-length", str(len(answer)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        half = len(answer) // 2
+        await send({"type": "http.response.body", "body": answer[:half], "more_body": True})
+        await send({"type": "http.response.body", "body": answer[half:]})
+
+    def _answer(self, scope: Scope, body: bytes) -> tuple[int, bytes]:
+        path: str = scope["path"]
+        if path == "/.well-known/jwks.json":
+            jwk = jwt.algorithms.OKPAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
+            return 200, orjson.dumps({"keys": [{**jwk, "kid": "k1", "alg": "EdDSA"}]})
+        if path == "/openapi.json":
+            operations: dict[str, Any] = {"get": {"responses": {}}}
+            paths = dict.fromkeys(("/user/me", "/chatroom", "/health/live"), operations)
+            return 200, orjson.dumps({"paths": paths, "components": {"schemas": {}}})
+        if path.startswith("/chatroom/") and scope["method"] == "GET":
+            message = self.messages.get(path.rsplit("/", 1)[1])
+            return (200, orjson.dumps(message)) if message else (404, b"{}")
+        return 200, body
+
+    def token(self, user_id: UUID, session_id: UUID | None = None, *, age_s: int = 0) -> str:
+        now = int(time.time()) - age_s
+        claims = {
+            "iss": "thoughtflow",
+            "aud": "thoughtflow",
+            "sub": str(user_id),
+            "sid": str(session_id or new_id()),
+            "jti": str(new_id()),
+            "iat": now,
+            "exp": now + 900,
+            "role": "user",
+        }
+        headers = {"kid": "k1", "typ": "at+jwt"}
+        return jwt.encode(claims, self.key, algorithm="EdDSA", headers=headers)
+
+
+@pytest.fixture
+async def fakes() -> FakeServices:
+    return FakeServices()
+
+
+@pytest.fixture
+async def services_port(fakes: FakeServices) -> AsyncIterator[int]:
+    async with serving(fakes) as port:
+        yield port
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def start_gateway(services_port: int, redis_url: str, redis: Redis) -> Start:
+    """Start a gateway with these settings; the context's value is a client for it."""
+
+    @asynccontextmanager
+    async def start(**given: Any) -> AsyncIterator[httpx2.AsyncClient]:
+        url = f"http://127.0.0.1:{services_port}"
+        names = ("auth_url", "chat_url", "ai_url", "billing_url")
+        settings: dict[str, Any] = dict.fromkeys(names, url) | {
+            "environment": "development",
+            "redis_url": redis_url,
+            "jwks_url": f"{url}/.well-known/jwks.json",
+            **given,
+        }
+        async with (
+            serving(create_app(Settings(_env_file=None, **settings))) as port,
+            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+        ):
+            yield client
+
+    return start
+
+
+@pytest.fixture
+async def client(start_gateway: Start) -> AsyncIterator[httpx2.AsyncClient]:
+    async with start_gateway(anonymous_requests_per_minute=0, user_requests_per_minute=0) as client:
+        yield client

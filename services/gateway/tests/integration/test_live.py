@@ -1,0 +1,255 @@
+"""Live replies through the whole gateway, with a real Valkey."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from libs.common.clock import new_id
+from libs.common.replies import Entry, ReplyWriter, stream_key
+from services.gateway.hub import MAX_QUEUED
+from services.gateway.tests.integration.conftest import FakeServices, Start, eventually
+
+Event = dict[str, Any]
+
+
+class Stage:
+    """One reply, its writer and its readers."""
+
+    def __init__(self, client: httpx2.AsyncClient, fakes: FakeServices, redis: Redis) -> None:
+        self.client = client
+        self.fakes = fakes
+        self.redis = redis
+        self.user_id, self.room_id, self.reply_id = new_id(), new_id(), new_id()
+        self.set_status("running")
+
+    @property
+    def key(self) -> str:
+        return stream_key(self.user_id, self.reply_id)
+
+    @property
+    def path(self) -> str:
+        return f"/chatroom/{self.room_id}/message/{self.reply_id}/stream"
+
+    def headers(self, user_id: UUID | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.fakes.token(user_id or self.user_id)}"}
+
+    def set_status(self, status: str, content: str = "") -> None:
+        self.fakes.messages[str(self.reply_id)] = {
+            "role": "assistant",
+            "status": status,
+            "content": content,
+            "problem": None,
+            "finish_reason": "stop",
+        }
+
+    async def write(self, *texts: str, attempt: int = 1, start: int = 0) -> None:
+        writer, offset = ReplyWriter(self.redis), start
+        for text in texts:
+            await writer.append(self.key, Entry("delta", attempt, offset, text))
+            offset += len(text)
+
+    async def end(self) -> None:
+        await ReplyWriter(self.redis).append(self.key, Entry("completed", 1, finish_reason="stop"))
+
+    @asynccontextmanager
+    async def watching(self, **options: Any) -> AsyncIterator[AsyncIterator[Event]]:
+        headers = self.headers() | options.pop("headers", {})
+        async with self.client.stream("GET", self.path, headers=headers, **options) as response:
+            assert response.status_code == 200
+            assert response.headers["content-type"].startswith("text/event-stream")
+            assert response.headers["cache-control"] == "no-cache, no-transform"
+            yield parsed(response)
+
+    async def is_watched(self) -> bool:
+        return bool((await self.redis.pubsub_numsub(self.key))[0][1])
+
+
+async def parsed(response: httpx2.Response) -> AsyncIterator[Event]:
+    event: Event = {}
+    async for line in response.aiter_lines():
+        if line.startswith("id: "):
+            event["id"] = line[4:]
+        elif line.startswith("data: "):
+            event |= orjson.loads(line[6:])
+        elif line.startswith(":"):
+            yield {"type": "heartbeat"}
+        elif not line and event:
+            yield event
+            event = {}
+
+
+async def all_of(events: AsyncIterator[Event]) -> list[Event]:
+    return [event async for event in events if event["type"] != "heartbeat"]
+
+
+def text_of(events: list[Event]) -> str:
+    text = ""
+    for event in events:
+        if event["type"] == "generation.snapshot":
+            text = event["text"]
+        elif event["type"] == "message.delta":
+            assert event["offset"] == len(text)
+            text += event["text"]
+    return text
+
+
+@pytest.fixture
+async def stage(start_gateway: Start, fakes: FakeServices, redis: Redis) -> AsyncIterator[Stage]:
+    async with start_gateway(heartbeat_s=0.2, recheck_s=0.5) as client:
+        yield Stage(client, fakes, redis)
+
+
+async def test_a_reply_is_seen_from_its_start_to_its_end_by_every_device(stage: Stage) -> None:
+    await stage.write("one ")
+    async with stage.watching() as first, stage.watching() as second:
+        await stage.write("twö ", "three", start=4)
+        await stage.end()
+        seen = [await all_of(first), await all_of(second)]
+
+    assert [text_of(events) for events in seen] == ["one twö three"] * 2
+    assert seen[0][-1]["type"] == "generation.completed"
+    assert seen[0][-1]["finish_reason"] == "stop"
+
+
+async def test_whoever_comes_before_the_first_word_gets_it_all(stage: Stage) -> None:
+    async with stage.watching() as events:
+        await stage.write("hi")
+        await stage.end()
+        assert text_of(await all_of(events)) == "hi"
+
+
+@pytest.mark.parametrize("how", ["header", "query"])
+async def test_coming_back_brings_only_what_is_new(stage: Stage, how: str) -> None:
+    await stage.write("one ", "two ")
+    async with stage.watching() as events:
+        first = [await anext(events), await anext(events)][0]
+    await stage.write("three", start=8)
+    await stage.end()
+    cursor = first["id"]
+    options: dict[str, Any] = (
+        {"headers": {"Last-Event-ID": cursor}} if how == "header" else {"params": {"after": cursor}}
+    )
+
+    async with stage.watching(**options) as events:
+        rest = await all_of(events)
+
+    assert [event.get("text") for event in rest] == ["two ", "three", None]
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "1-1", "99999999999999-0"])
+async def test_a_cursor_that_leads_nowhere_gets_a_snapshot(stage: Stage, cursor: str) -> None:
+    await stage.write("one ", "two")
+    await stage.end()
+
+    async with stage.watching(params={"after": cursor}) as events:
+        seen = await all_of(events)
+
+    assert [event["type"] for event in seen] == ["generation.snapshot", "generation.completed"]
+    assert text_of(seen) == "one two"
+
+
+async def test_a_new_attempt_replaces_what_was_shown(stage: Stage) -> None:
+    await stage.write("old words")
+    async with stage.watching() as events:
+        await stage.write("new", attempt=2)
+        await ReplyWriter(stage.redis).append(stage.key, Entry("completed", 2))
+        assert text_of(await all_of(events)) == "new"
+
+
+async def test_a_reply_that_ended_long_ago_comes_from_chat(stage: Stage) -> None:
+    stage.set_status("completed", "all of it")
+
+    async with stage.watching() as events:
+        seen = await all_of(events)
+
+    assert [event["type"] for event in seen] == ["generation.snapshot", "generation.completed"]
+    assert text_of(seen) == "all of it"
+
+
+async def test_a_foreign_or_unknown_reply_is_not_found(stage: Stage) -> None:
+    await stage.write("private")
+    stage.fakes.messages.clear()  # chat tells strangers 404
+    stranger = stage.headers(new_id())
+
+    answers = [
+        await stage.client.get(stage.path, headers=stranger),
+        await stage.client.get("/chatroom/x/message/y/stream", headers=stranger),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert "private" not in answers[0].text
+    assert answers[0].headers["content-type"] == "application/problem+json"
+
+
+async def test_a_listener_is_not_left_hanging_when_the_end_is_lost_with_redis(stage: Stage) -> None:
+    await stage.write("ha")
+    async with stage.watching() as events:
+        await anext(events)
+        await stage.redis.flushall()
+        stage.set_status("completed", "half and the rest")
+        seen = await all_of(events)
+
+    assert text_of(seen) == "half and the rest"
+    assert seen[-1]["type"] == "generation.completed"
+
+
+async def test_a_lost_subscriber_is_replaced_and_nothing_is_missed(stage: Stage) -> None:
+    await stage.write("one ")
+    async with stage.watching() as events:
+        await anext(events)
+        await stage.redis.client_kill_filter(_type="pubsub")
+        await stage.write("two ", start=4)
+        await eventually(stage.is_watched)
+        await stage.write("three", start=8)
+        await stage.end()
+        seen = await all_of(events)
+
+    assert "".join(event.get("text", "") for event in seen) == "two three"
+
+
+async def test_silence_is_filled_with_heartbeats(stage: Stage) -> None:
+    async with stage.watching() as events:
+        async with asyncio.timeout(5):
+            kinds = {(await anext(events))["type"] for _ in range(3)}
+
+    assert kinds == {"heartbeat"}
+
+
+async def test_the_subscription_goes_with_the_last_listener(stage: Stage) -> None:
+    async with stage.watching(), stage.watching():
+        await eventually(stage.is_watched)
+
+    async def is_free() -> bool:
+        return not await stage.is_watched()
+
+    await eventually(is_free)
+
+
+async def test_a_listener_that_falls_behind_still_gets_every_word(stage: Stage) -> None:
+    words = [f"{number} " for number in range(MAX_QUEUED * 3)]
+    async with stage.watching() as events:
+        await anext(events)
+        pipeline_offset = 0
+        async with stage.redis.pipeline(transaction=True) as pipeline:
+            for word in words:  # all in one write: no reader keeps up with that
+                dumped = Entry("delta", 1, pipeline_offset, word).dump()
+                pipeline_offset += len(word)
+                pipeline.eval(_APPEND, 1, stage.key, dumped)
+            await pipeline.execute()
+        await stage.end()
+        seen = await all_of(events)
+
+    assert text_of(seen) == "".join(words)
+
+
+_APPEND = """
+local id = redis.call('XADD', KEYS[1], '*', 'd', ARGV[1])
+redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[1])
+"""
