@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,20 @@ class Person:
     async def room(self) -> str:
         return str((await self.call("POST", "/chatroom", {"title": "Tea"}))["id"])
 
-    async def post(self, room: str, content: str) -> httpx2.Response:
-        return await self.http.post(f"/chatroom/{room}/message", json={"content": content})
+    async def post(self, room: str, content: str, key: str | None = None) -> httpx2.Response:
+        headers = {"idempotency-key": key} if key else {}
+        path = f"/chatroom/{room}/message"
+        return await self.http.post(path, json={"content": content}, headers=headers)
+
+    async def pay(self, stripe_url: str) -> None:
+        """Buy Pro, and return when it is there."""
+        checkout = await self.call("POST", "/subscribe/pro", {})
+        paid = httpx2.post(f"{stripe_url}/_emulator/pay/{checkout['session_id']}", json={})
+        assert paid.status_code == 200, paid.text
+        deadline = time.monotonic() + 10
+        while (await self.call("GET", "/subscription/status"))["plan"] != "pro":
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
 
     async def follow(self, stream_url: str) -> tuple[str, dict[str, Any]]:
         """Return the text as a reader of the stream puts it together, and the last event."""
@@ -135,10 +147,11 @@ class Person:
         """Return the room's messages, oldest first, once every reply has ended."""
         deadline = time.monotonic() + within_s
         while True:
-            response = await self.http.get(f"/chatroom/{room}/message?limit=100")
-            messages: list[dict[str, Any]] = (
-                response.json()["data"] if response.status_code == 200 else []
-            )
+            messages: list[dict[str, Any]] = []
+            with suppress(httpx2.TransportError):
+                response = await self.http.get(f"/chatroom/{room}/message?limit=100")
+                if response.status_code == 200:
+                    messages = response.json()["data"]
             if messages and not {"queued", "running"} & {m["status"] for m in messages}:
                 return messages[::-1]
             assert time.monotonic() < deadline, messages

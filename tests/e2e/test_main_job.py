@@ -61,28 +61,6 @@ async def test_a_stranger_gets_404_for_everything_of_mine(person: Person, strang
     assert (await stranger.post(room, "hi")).status_code == 404
 
 
-@pytest.mark.parametrize("victim", ["ai", "chat"])
-async def test_every_accepted_message_is_answered_once_though_workers_die(
-    person: Person, stack: Stack, victim: str
-) -> None:
-    rooms = [await person.room() for _ in range(LIMIT)]
-    accepted = [(await person.post(room, "Count to 30")).json() for room in rooms]
-    await asyncio.sleep(0.3)
-
-    assert stack.kill(victim) >= 2
-
-    for room, posted in zip(rooms, accepted, strict=True):
-        messages = await person.ended(room)
-        assert [(m["role"], m["status"]) for m in messages] == [
-            ("user", "completed"),
-            ("assistant", "completed"),
-        ]
-        assert messages[1]["id"] == posted["reply"]["id"]
-        text, _ = await person.follow(posted["stream_url"])
-        assert text == messages[1]["content"]
-    stack.wait_ready()
-
-
 async def test_one_document_describes_the_ten_endpoints(stack: Stack) -> None:
     async with httpx2.AsyncClient(base_url=stack.url("gateway")) as http:
         document = (await http.get("/openapi.json")).json()

@@ -8,7 +8,7 @@ from services.auth.settings import Settings
 SECRET = "a long secret of tests 0123456789"
 GOOD: dict[str, Any] = {
     "environment": "development",
-    "redis_url": "redis://127.0.0.1/0",
+    "redis_url": f"redis://:{'p' * 20}@127.0.0.1/0",
     "jwks_url": "http://127.0.0.1/jwks",
     "database_url": f"postgresql://auth:{'p' * 20}@127.0.0.1/thoughtflow",
     "rabbitmq_url": f"amqp://auth:{'p' * 20}@127.0.0.1/",
