@@ -92,6 +92,9 @@ def _retrying(publish: RabbitBroker, service: str) -> type[BaseMiddleware[Any, A
             outcome = "dead"
             try:
                 outcome = await _handle(publish, service, call_next, msg)
+            except asyncio.CancelledError:
+                outcome = "cancelled"  # the connection is lost: RabbitMQ delivers it again
+                raise
             finally:
                 log.info(
                     "delivery",
@@ -119,7 +122,7 @@ async def _handle(
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 2.0)
         except ThoughtflowError as exc:
-            if exc.transient and await _delay(publish, service, msg):
+            if exc.transient and await _delay(publish, service, msg, patient=exc.patient):
                 return "delayed"
             log.exception("delivery_failed", code=exc.code, event_id=msg.message_id)
             raise RejectMessage from exc
@@ -130,9 +133,14 @@ async def _handle(
             return "done"
 
 
-async def _delay(publish: RabbitBroker, service: str, msg: RabbitMessage) -> bool:
-    """Send the delivery to its next delay queue; false if it has been through all of them."""
+async def _delay(publish: RabbitBroker, service: str, msg: RabbitMessage, *, patient: bool) -> bool:
+    """Send the delivery to its next delay queue; false if it has been through all of them.
+
+    A patient one never goes further than the second, and so comes back for ever.
+    """
     attempt = int(msg.headers.get(ATTEMPT, 0))
+    if patient:
+        attempt = min(attempt, 1)
     if attempt >= len(topology.DELAYS_S):
         return False
     await publish.publish(

@@ -11,6 +11,7 @@ class ThoughtflowError(Exception):
         status: HTTP status the API answers with.
         code: stable snake_case name that clients may match on; never reworded.
         transient: true if the same call may succeed later (a consumer then retries).
+        patient: true if it is certain to, and only the time is not (a consumer never gives up).
         extra: further members of the problem document (RFC 9457, section 3.2).
         headers: headers of the HTTP answer, e.g. `Retry-After`.
     """
@@ -18,6 +19,7 @@ class ThoughtflowError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     transient: ClassVar[bool] = False
+    patient: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -21,21 +21,20 @@ log = structlog.stdlib.get_logger()
 async def answer_message(res: Resources, event: MessagePosted) -> None:
     """Write the reply: claim it, stream it, store its end together with the event.
 
-    A redelivery after the end does nothing. One whose worker is gone starts over under the next
-    attempt, and whatever the old worker still tries to store is refused.
+    A redelivery after the end does nothing, and one in the middle waits for the end. One whose
+    worker is gone starts over under the next attempt, and whatever the old worker still tries to
+    store is refused.
 
     Raises:
-        GenerationBusyError: its worker lives; the delivery comes again later.
+        GenerationBusyError: another worker writes it; the delivery comes again later.
     """
-    if event.reply_id in res.worker.writing:
-        raise GenerationBusyError("this process is writing the reply")
-    res.worker.writing.add(event.reply_id)
-    try:
+
+    async def write() -> None:
         attempt = await _claim(res, event)
         if attempt is not None:
             await _write(res, event, Draft(attempt))
-    finally:
-        res.worker.writing.discard(event.reply_id)
+
+    await res.worker.write(event.reply_id, write)
 
 
 async def _claim(res: Resources, event: MessagePosted) -> int | None:

@@ -7,6 +7,7 @@ class GenerationBusyError(UnavailableError):
     """Another worker is writing this reply."""
 
     code = "generation_busy"
+    patient = True  # it ends, or its worker does
 
 
 class ModelError(ThoughtflowError):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from libs.common.db import Connection
+from libs.common.db import COMMAND_TIMEOUT_S, Connection
 from services.ai.models import Draft
 
 
@@ -45,6 +45,19 @@ async def claim_generation(
         now,
     )
     return attempt
+
+
+async def release_generations(conn: Connection, generation_ids: list[UUID], *, worker: int) -> None:
+    """Give up what `worker` owns of these, so that any worker may claim it."""
+    await conn.execute(
+        """
+        UPDATE generation SET worker = 0
+        WHERE id = ANY($1) AND worker = $2 AND status = 'running'
+        """,
+        generation_ids,
+        worker,
+        timeout=COMMAND_TIMEOUT_S,
+    )
 
 
 async def has_ended(conn: Connection, generation_id: UUID) -> bool:

@@ -4,18 +4,21 @@ PostgreSQL frees the lock with the connection, so a process that was killed is k
 once, and nobody waits for a timestamp to expire.
 """
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from libs.common.background import every
-from libs.common.db import COMMAND_TIMEOUT_S
 from services.ai import store
 
+log = structlog.stdlib.get_logger()
 CHECK_S = 2.0
 
 
@@ -25,11 +28,42 @@ class Worker:
 
     Attributes:
         id: key of the lock, random, new with every start.
-        writing: generations that a handler of this process is writing.
+        writing: what is being written, by the generation's id.
+        left: generations that we may own and no longer write: others must not wait for us.
     """
 
     id: int
-    writing: set[UUID] = field(default_factory=set)
+    writing: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    left: set[UUID] = field(default_factory=set)
+
+    async def write(
+        self, generation_id: UUID, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Do `work` unless it is being done, and wait for its end.
+
+        A delivery is cancelled when its connection is lost; the work goes on, and the delivery that
+        comes instead waits for it here.
+        """
+        task = self.writing.get(generation_id)
+        if task is None:
+            self.left.discard(generation_id)
+            task = self.writing[generation_id] = asyncio.create_task(work())
+            task.add_done_callback(lambda done: self._wrote(generation_id, done))
+        await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Stop writing."""
+        tasks = list(self.writing.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _wrote(self, generation_id: UUID, task: asyncio.Task[None]) -> None:
+        del self.writing[generation_id]
+        if task.cancelled() or (error := task.exception()) is not None:
+            self.left.add(generation_id)
+        if not task.cancelled() and error is not None:
+            log.info("writing_left", error=type(error).__name__)
 
 
 @asynccontextmanager
@@ -44,15 +78,17 @@ async def alive(database_url: str) -> AsyncIterator[Worker]:
 
     async def check() -> None:
         nonlocal conn
-        if not conn.is_closed():
-            await conn.execute("SELECT 1", timeout=COMMAND_TIMEOUT_S)
-        else:
+        if conn.is_closed():
             conn = await _hold(database_url, worker)
+        left = list(worker.left)
+        await store.release_generations(conn, left, worker=worker.id)
+        worker.left.difference_update(left)
 
     try:
         async with every(CHECK_S, check):
             yield worker
     finally:
+        await worker.close()
         conn.terminate()
 
 

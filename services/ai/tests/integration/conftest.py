@@ -12,8 +12,11 @@ from redis.asyncio import Redis
 from deploy.local.gemini.answers import Pace
 from deploy.local.gemini.app import Emulator
 from deploy.local.gemini.app import create_app as create_gemini
+from libs.common import outbox
 from libs.common.db import Connection
+from libs.common.events import Event
 from services.ai.app import create_app
+from services.ai.resources import Resources
 from services.ai.settings import Settings
 
 
@@ -63,3 +66,23 @@ async def app(conn: Connection, redis: Redis, settings: Settings) -> AsyncIterat
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app
+
+
+@pytest.fixture
+def res(app: FastAPI) -> Resources:
+    resources: Resources = app.state.resources
+    return resources
+
+
+@pytest.fixture
+def announced(res: Resources, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
+    """Every event that the outbox took, in order."""
+    taken: list[Event] = []
+    add = outbox.add
+
+    async def add_and_note(conn: Connection, event: Event) -> None:
+        await add(conn, event)
+        taken.append(event)
+
+    monkeypatch.setattr(outbox, "add", add_and_note)
+    return taken
