@@ -51,13 +51,14 @@ class Servers:
             self._start_containers() if _containers_wanted() else self._start_private()
 
     def _start_private(self) -> None:
+        first = 20000 + os.getpid() % 100 * 30  # so that sessions side by side seldom meet
         postgres = Postgres(
-            self._base / "postgres", port=next_free(21500), password=PASSWORD, durable=False
+            self._base / "postgres", port=next_free(first), password=PASSWORD, durable=False
         )
         valkey = Valkey(
-            self._base / "valkey", port=next_free(21600), password=PASSWORD, durable=False
+            self._base / "valkey", port=next_free(first + 1), password=PASSWORD, durable=False
         )
-        ports = RabbitMQPorts.following(next_free(21700), management=False)
+        ports = RabbitMQPorts.following(next_free(first + 2), management=False)
         rabbitmq = RabbitMQ(self._base / "rabbitmq", ports=ports, password=PASSWORD)
         servers = [
             (server, name)

@@ -34,7 +34,7 @@ class Stack:
         environment = {
             **os.environ,
             "THOUGHTFLOW_HOME": str(self.home),
-            "THOUGHTFLOW_PORT": str(next_free(24000)),
+            "THOUGHTFLOW_PORT": str(next_free(24000 + os.getpid() % 100 * 80)),
             "BASIC_MESSAGES_PER_DAY": str(LIMIT),
             "CHATS": "2",
             "AIS": "2",
