@@ -12,14 +12,13 @@ A key holds a value, a reader's lease or nothing; `<key>:writers` is the set of 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import cast
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from libs.common.clock import new_id
 from libs.common.db import COMMAND_TIMEOUT_S
+from libs.common.multiplexed import Commands
 
 log = structlog.stdlib.get_logger()
 VALUE_EXPIRY_S = 300
@@ -46,7 +45,7 @@ class GuardedCache:
     keep off the key, and it is emptied as soon as Redis answers again.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Commands) -> None:
         self._redis = redis
         self._fill = redis.register_script(_FILL)
         self._join = redis.register_script(_JOIN)
@@ -58,13 +57,16 @@ class GuardedCache:
         if key in self._missed:
             return await read()
         try:
-            stored = cast("bytes | None", await self._redis.get(key))
+            stored: bytes | None = await self._redis.execute_command("GET", key)
             if stored is not None and stored[:1] == _VALUE:
                 return stored[1:]
             if stored is not None:
                 return await read()
             lease = _LEASE + new_id().bytes
-            if not await self._redis.set(key, lease, nx=True, ex=LEASE_EXPIRY_S):
+            leased = await self._redis.execute_command(
+                "SET", key, lease, "NX", "EX", LEASE_EXPIRY_S
+            )
+            if not leased:
                 return await read()
         except RedisError:
             return await read()
@@ -102,11 +104,11 @@ class GuardedCache:
     async def _leave(self, key: str, writer: bytes) -> None:
         if key not in self._missed:
             with suppress(RedisError):  # the set expires
-                await self._redis.srem(f"{key}:writers", writer)
+                await self._redis.execute_command("SREM", f"{key}:writers", writer)
             return
         while True:
             try:
-                await self._redis.delete(key)
+                await self._redis.execute_command("DEL", key)
             except RedisError as exc:
                 log.warning("cache_unavailable", error=type(exc).__name__)
                 await asyncio.sleep(1)

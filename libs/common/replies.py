@@ -9,7 +9,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 import orjson
-from redis.asyncio import Redis
+
+from libs.common.multiplexed import Commands
 
 Kind = Literal["started", "delta", "completed", "failed", "stopped"]
 TERMINAL: frozenset[Kind] = frozenset({"completed", "failed", "stopped"})
@@ -68,7 +69,7 @@ def stream_key(user_id: UUID, reply_id: UUID) -> str:
 class ReplyWriter:
     """Appends to the streams of replies, one round trip each."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Commands) -> None:
         self._append = redis.register_script(_APPEND)
 
     async def append(self, key: str, entry: Entry) -> None:

@@ -22,7 +22,7 @@ router = APIRouter(prefix="/chatroom", tags=["chat"])
 direct_router = APIRouter(prefix="/chatroom", tags=["chat"], route_class=DirectRoute)
 
 
-def get_resources(request: Request) -> Resources:
+async def get_resources(request: Request) -> Resources:
     """Return what the lifespan opened."""
     return cast(Resources, request.app.state.resources)
 
@@ -142,7 +142,7 @@ class Accepted(BaseModel):
 async def list_chatrooms(request: Request) -> Response:
     """List your chatrooms, the most recently active first."""
     caller = await authenticate(request)
-    res = get_resources(request)
+    res = await get_resources(request)
     if not request.scope["query_string"]:
         body = await actions.list_first_chatrooms(res, user_id=caller.user_id)
         return Response(body, media_type="application/json")
