@@ -23,7 +23,7 @@ MODULES = {
 TOP_LEVEL = {
     *(".ci", ".env.example", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
     *("Makefile", "README.md", "conftest.py", "docker-compose.yml", "pyproject.toml"),
-    *("deploy", "docs", "libs", "requirements", "services", "tests"),
+    *("bench", "deploy", "docs", "libs", "requirements", "services", "tests"),
 }
 VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "types", "util", "utils"}
 
