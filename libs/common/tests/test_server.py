@@ -186,7 +186,7 @@ async def test_a_request_that_was_sent_whole_may_take_longer(
                 await live.reader.read()
 
 
-@pytest.mark.parametrize(("pause_s", "is_whole"), [(0.02, True), (2.0, False)])
+@pytest.mark.parametrize(("pause_s", "is_whole"), [(0.06, True), (2.0, False)])
 async def test_who_reads_nothing_of_an_answer_is_cut_and_who_reads_slowly_is_not(
     port: int, monkeypatch: pytest.MonkeyPatch, pause_s: float, is_whole: bool
 ) -> None:
@@ -214,7 +214,7 @@ async def _read_with_pauses(client: socket.socket, pause_s: float) -> int:
                 break
             received += len(data)
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s, 0.02)
+            pause_s = min(pause_s, 0.06)
     return received
 
 
