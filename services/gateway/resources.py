@@ -4,23 +4,28 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from libs.common.background import every
 from libs.common.identity import TokenVerifier
+from services.gateway.cors import Cors
 from services.gateway.hub import Hub
 from services.gateway.limits import Limit, Limiter
 from services.gateway.openapi import REFRESH_S, MergedDocument
 from services.gateway.routes import Service
 from services.gateway.rules import ClientAddresses
-from services.gateway.settings import Settings, parse_addresses, parse_networks
+from services.gateway.settings import Settings, parse_addresses, parse_networks, parse_origins
 from services.gateway.store import AdmissionStore
 from services.gateway.upstream import Upstream
 
-REDIS_TIMEOUT_S = 0.25
-_REDIS_CONNECTIONS = 256
+REDIS_TIMEOUT_S = 1.0
+"""Seconds for an answer; above what a busy event loop lags behind, as a timeout lets all pass."""
+
+_REDIS_CONNECTIONS = 32
+_REDIS_TURN_S = 2.0
+"""Seconds to wait for one of them; redis-py's usual pool would refuse at once, and so let pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class Resources:
     clients: ClientAddresses
     hub: Hub
     document: MergedDocument
+    cors: Cors
 
 
 @asynccontextmanager
@@ -62,18 +68,20 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             ClientAddresses(parse_networks(settings.trusted_proxies)),
             hub,
             document,
+            Cors(parse_origins(settings.allowed_origins)),
         )
 
 
 def _redis(settings: Settings, *, timeout_s: float | None) -> Redis:
-    client: Redis = Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         settings.redis_url,
+        timeout=_REDIS_TURN_S,
         socket_timeout=timeout_s,
         socket_connect_timeout=REDIS_TIMEOUT_S,
         max_connections=_REDIS_CONNECTIONS,
         retry=Retry(NoBackoff(), 0),  # a request must not wait for a second try
     )
-    return client
+    return Redis.from_pool(pool)
 
 
 def _upstreams(settings: Settings) -> dict[Service, Upstream]:

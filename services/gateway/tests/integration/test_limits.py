@@ -120,3 +120,36 @@ async def test_a_redis_that_hangs_delays_requests_but_does_not_stop_them(
         answer = await client.get("/user/me", headers=headers)
 
     assert answer.status_code == 200
+
+
+async def test_a_crowd_of_requests_at_once_is_limited_like_any_other(
+    start_gateway: Start, fakes: FakeServices
+) -> None:
+    token = fakes.token(new_id())
+    lines = ("GET /user/me HTTP/1.1", "Host: x", f"Authorization: Bearer {token}", "", "")
+    request = "\r\n".join(lines).encode()
+    async with start_gateway(user_requests_per_minute=1, user_burst=10) as client:
+        host, port = client.base_url.host, client.base_url.port
+        streams = [await asyncio.open_connection(host, port) for _ in range(400)]
+        for _, writer in streams:
+            writer.write(request)
+        heads = [await reader.readuntil(b"\r\n\r\n") for reader, _ in streams]
+        for _, writer in streams:
+            writer.transport.abort()
+
+    statuses = [head[9:12] for head in heads]
+    assert (statuses.count(b"200"), statuses.count(b"429")) == (10, 390)
+
+
+async def test_paths_that_nobody_knows_are_limited_and_the_sign_of_life_is_not(
+    start_gateway: Start,
+) -> None:
+    async with start_gateway(anonymous_requests_per_minute=1, anonymous_burst=2) as client:
+        for path, expected in (
+            ("/health/live", [200] * 4),
+            ("/nothing", [404, 404, 429, 429]),
+            ("/health/ready", [429]),
+            ("/openapi.json", [429]),
+            ("/health/live", [200]),
+        ):
+            assert [(await client.get(path)).status_code for _ in expected] == expected
