@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -17,15 +17,13 @@ from services.gateway.openapi import REFRESH_S, MergedDocument
 from services.gateway.routes import Service
 from services.gateway.rules import ClientAddresses
 from services.gateway.settings import Settings, parse_addresses, parse_networks, parse_origins
-from services.gateway.store import AdmissionStore
+from services.gateway.store import AdmissionStore, PatientPool
 from services.gateway.upstream import Upstream
 
 REDIS_TIMEOUT_S = 1.0
 """Seconds for an answer; above what a busy event loop lags behind, as a timeout lets all pass."""
 
 _REDIS_CONNECTIONS = 32
-_REDIS_TURN_S = 2.0
-"""Seconds to wait for one of them; redis-py's usual pool would refuse at once, and so let pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +71,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 
 def _redis(settings: Settings, *, timeout_s: float | None) -> Redis:
-    pool = BlockingConnectionPool.from_url(
+    pool = PatientPool.from_url(
         settings.redis_url,
-        timeout=_REDIS_TURN_S,
         socket_timeout=timeout_s,
         socket_connect_timeout=REDIS_TIMEOUT_S,
         max_connections=_REDIS_CONNECTIONS,

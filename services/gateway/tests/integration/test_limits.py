@@ -1,18 +1,21 @@
 import asyncio
 
+import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from deploy.local.ports import next_free
 from libs.common.clock import new_id
-from services.gateway.store import AdmissionStore
+from services.gateway import store
+from services.gateway.store import AdmissionStore, PatientPool
 from services.gateway.tests.integration.conftest import FakeServices, Start
 
 
 async def test_a_burst_passes_the_next_is_refused_and_time_gives_one_back(redis: Redis) -> None:
-    store = AdmissionStore(redis)
+    admission = AdmissionStore(redis)
 
     async def admit() -> tuple[bool, int, int]:
-        verdict = await store.admit("s", session_id=None, interval_us=200_000, burst=3)
+        verdict = await admission.admit("s", session_id=None, interval_us=200_000, burst=3)
         return verdict.allowed, verdict.remaining, verdict.wait_us
 
     burst = [await admit() for _ in range(3)]
@@ -29,10 +32,13 @@ async def test_a_burst_passes_the_next_is_refused_and_time_gives_one_back(redis:
 
 
 async def test_parallel_requests_never_get_more_than_the_burst(redis: Redis) -> None:
-    store = AdmissionStore(redis)
+    admission = AdmissionStore(redis)
 
     verdicts = await asyncio.gather(
-        *(store.admit("s", session_id=None, interval_us=60_000_000, burst=10) for _ in range(50))
+        *(
+            admission.admit("s", session_id=None, interval_us=60_000_000, burst=10)
+            for _ in range(50)
+        )
     )
 
     assert sum(verdict.allowed for verdict in verdicts) == 10
@@ -153,3 +159,20 @@ async def test_paths_that_nobody_knows_are_limited_and_the_sign_of_life_is_not(
             ("/health/live", [200]),
         ):
             assert [(await client.get(path)).status_code for _ in expected] == expected
+
+
+async def test_a_command_that_gets_no_connection_fails_in_time_and_the_next_one_works(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "WAIT_S", 0.2)
+    pool = PatientPool.from_url(redis_url, max_connections=1)
+    client = Redis.from_pool(pool)
+    held = await pool.get_connection()
+    with pytest.raises(RedisConnectionError):
+        await client.ping()
+    waiting = asyncio.gather(*(client.ping() for _ in range(5)))
+    await asyncio.sleep(0)
+    await pool.release(held)
+
+    assert await waiting == [True] * 5
+    await client.aclose()
