@@ -26,6 +26,9 @@ STALL_S = 30.0
 
 STALL_BYTES = 256 * 1024
 LINGER_S = 1.0
+LINGER_BYTES = 1 << 20
+"""Until both, what is still sent after a refusal is read and dropped."""
+
 KEEP_ALIVE_S = 75
 GRACEFUL_S = 10
 """Seconds that open requests get at shutdown; uvicorn would wait for ever."""
@@ -53,6 +56,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     @override
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
+            self._fruitless += len(data)
+            if self._fruitless > LINGER_BYTES:
+                self.transport.abort()
             return
         while data and not self.transport.is_closing():
             room = MAX_HEAD - self._fruitless
