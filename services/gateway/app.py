@@ -109,7 +109,8 @@ class Gateway:
             raise NotFoundError("there is nothing at this path; see /docs")
         route = route_of(scope["method"], scope["path"])
         peer = scope["client"][0] if scope["client"] else ""
-        forwarded_for = ",".join(headers.getlist("x-forwarded-for"))
+        hops = headers.getlist("x-forwarded-for") if res.clients.trust_proxies else ()
+        forwarded_for = ",".join(hops)
         client_ip = res.clients.client_ip(peer, forwarded_for)
         identity, extra = await _admit(res, route, headers, client_ip)
         if route.service is None:

@@ -86,9 +86,14 @@ def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
 
 
 class ClientAddresses:
-    """Tells clients apart by address, behind any number of trusted proxies."""
+    """Tells clients apart by address, behind any number of trusted proxies.
+
+    Attributes:
+        trust_proxies: whether `X-Forwarded-For` can matter at all.
+    """
 
     def __init__(self, trusted: Sequence[Network]) -> None:
+        self.trust_proxies = bool(trusted)
         self._trusted = trusted
         self._remembered = lru_cache(maxsize=4096)(self._client_ip)
 
@@ -100,7 +105,7 @@ class ClientAddresses:
             forwarded_for: all `X-Forwarded-For` values in order, joined by commas; of a long one
                 only the last hops count, as no chain of proxies is that long.
         """
-        if not self._trusted:
+        if not self.trust_proxies:
             forwarded_for = ""
         elif len(forwarded_for) > _MAX_FORWARDED_FOR:
             forwarded_for = forwarded_for[-_MAX_FORWARDED_FOR:].partition(",")[2]
