@@ -14,10 +14,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.clock import new_id
+from libs.common.db import OUTAGES
 from libs.common.errors import (
     MalformedError,
     PayloadTooLargeError,
     ThoughtflowError,
+    UnavailableError,
     UnsupportedMediaError,
 )
 
@@ -54,8 +56,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        headers = Headers(scope=scope)
-        request_id = request_id_of(headers)
+        request_id = request_id_of(Headers(scope=scope))
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         scope.setdefault("state", {})["request_id"] = request_id
@@ -74,30 +75,48 @@ class Edge:
                 ]
             await send(message)
 
-        direct = self._direct.get((scope["method"], scope["path"]))
         try:
-            refuse_unreadable(scope["method"], headers)
-            if direct is None:
-                await self._app(scope, _limited(receive), send_marked)
-            else:
-                response = await direct(Request(scope, receive))
-                await response(scope, receive, send_marked)
-        except ThoughtflowError as exc:
-            await send_problem(send_marked, exc, request_id)
-        except Exception:
-            log.exception("request_crashed")
+            await self._serve(scope, receive, send_marked)
+        except Exception as exc:  # noqa: BLE001 - the outermost layer: every request gets an answer
+            error = _translated(exc)
             if status == 0:
-                error = ThoughtflowError("something went wrong on our side; it has been logged")
                 await send_problem(send_marked, error, request_id)
         finally:
             if not scope["path"].startswith("/health/"):
                 log.info(
                     "request",
                     method=scope["method"],
-                    route=scope["path"] if direct else getattr(scope.get("route"), "path", None),
+                    route=self._route(scope),
                     status=status,
                     duration_ms=round((perf_counter() - started) * 1000, 1),
                 )
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refuse_unreadable(scope["method"], Headers(scope=scope))
+        direct = self._direct.get((scope["method"], scope["path"]))
+        if direct is None:
+            await self._app(scope, _limited(receive), send)
+        else:
+            response = await direct(Request(scope, receive))
+            await response(scope, receive, send)
+
+    def _route(self, scope: Scope) -> str | None:
+        """Return the path's template, which names nobody."""
+        if (scope["method"], scope["path"]) in self._direct:
+            return str(scope["path"])
+        return getattr(scope.get("route"), "path", None)
+
+
+def _translated(exc: Exception) -> ThoughtflowError:
+    if isinstance(exc, ThoughtflowError):
+        return exc
+    if isinstance(exc, OUTAGES):
+        log.warning("dependency_away", exc_info=exc)
+        return UnavailableError(
+            "the database does not answer right now; try again", headers={"Retry-After": "2"}
+        )
+    log.error("request_crashed", exc_info=exc)
+    return ThoughtflowError("something went wrong on our side; it has been logged")
 
 
 def request_id_of(headers: Headers) -> str:

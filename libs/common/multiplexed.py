@@ -28,6 +28,7 @@ MAX_WAITING = 10_000
 """Commands that may wait for their replies; more of them would only wait longer."""
 
 _PAUSE_S = 0.1
+_GRACE_S = 0.05
 _NOTHING = object()
 
 
@@ -161,6 +162,7 @@ class _Link(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._suspect = False  # a reply is overdue, or our loop was too slow to read it
 
     async def ask(self, args: Sequence[Argument]) -> Any:
         """Send a command with the others of this turn of the loop, and wait for its reply."""
@@ -200,6 +202,7 @@ class _Link(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        self._suspect = False
         self._reader.feed(data)
         try:
             while (value := self._reader.gets()) is not _NOTHING and self._waiting:
@@ -223,10 +226,13 @@ class _Link(asyncio.Protocol):
         if not self._waiting:
             return
         due_at = self._waiting[0][0]
-        if due_at <= self._loop.time():
+        if due_at > self._loop.time():
+            self._timer = self._loop.call_at(due_at, self._check)
+        elif self._suspect:
             self.give_up(TimeoutError("Redis does not answer"))
         else:
-            self._timer = self._loop.call_at(due_at, self._check)
+            self._suspect = True
+            self._timer = self._loop.call_later(_GRACE_S, self._check)
 
 
 def _error(text: str) -> ResponseError:

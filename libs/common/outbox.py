@@ -9,6 +9,7 @@ import structlog
 from faststream.rabbit import RabbitBroker
 from opentelemetry import propagate
 
+from libs.common.background import in_background
 from libs.common.db import Connection, Pool
 from libs.common.events import Event
 from libs.common.topology import EVENTS
@@ -64,13 +65,8 @@ class Relay:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Publish in the background while the block runs."""
-        task = asyncio.create_task(self._publish_forever())
-        try:
+        async with in_background(self._publish_forever()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def publish_pending(self) -> int:
         """Publish up to `BATCH` stored events and return how many.

@@ -1,7 +1,7 @@
 """The live part of a reply: deltas in a Redis stream, from ai to the gateway, gone soon after.
 
-The stored reply in PostgreSQL is the truth, this is its preview. The key names the owner, so that a
-reader who may only build keys with its own user id can read nothing else.
+The stored reply in PostgreSQL is the truth, this is its preview. The key names owner and room,
+so that a reader who may only build keys with its own user id can read nothing else.
 """
 
 from dataclasses import dataclass, field
@@ -61,9 +61,9 @@ class Entry:
         return orjson.dumps(document)
 
 
-def stream_key(user_id: UUID, reply_id: UUID) -> str:
+def stream_key(*, user_id: UUID, chatroom_id: UUID, reply_id: UUID) -> str:
     """Return the key of a reply's stream; its pub/sub channel has the same name."""
-    return f"reply:{user_id}:{reply_id}"
+    return f"reply:{user_id}:{chatroom_id}:{reply_id}"
 
 
 class ReplyWriter:

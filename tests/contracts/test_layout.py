@@ -17,7 +17,7 @@ MODULES = {
     "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},
     "chat": WITH_SCHEMA | {"api"},
     "gateway": EVERY_SERVICE
-    | {"api", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
+    | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
     | {"replay", "upstream"},
 }
 TOP_LEVEL = {

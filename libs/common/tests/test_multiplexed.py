@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -88,6 +89,18 @@ async def test_a_server_that_falls_silent_is_an_error_in_time_and_loses_its_conn
         await client.aclose()
 
     assert {type(result) for result in results} == {RedisTimeoutError}
+
+
+async def test_a_loop_that_was_busy_does_not_take_a_reply_for_late(redis_url: str) -> None:
+    client = MultiplexedRedis(redis_url, timeout_s=0.2)
+    await client.execute_command("PING")
+    echo = asyncio.create_task(client.execute_command("ECHO", "x"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    time.sleep(0.4)  # noqa: ASYNC251 - this is the busy loop
+
+    assert await echo == b"x"
+    await client.aclose()
 
 
 async def test_nobody_there_is_an_error_at_once_and_also_for_who_comes_just_after() -> None:
