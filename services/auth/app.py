@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from libs.common import inbox
 from libs.common.background import every
 from libs.common.http import create_service
 from services.auth import api, consumers
@@ -33,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
             async with (
                 res.brokers.running(),
                 res.relay.running(),
+                inbox.purging(res.db),
                 every(HOUSEKEEPING_INTERVAL_S, lambda: housekeeping.delete_stale(res)),
             ):
                 yield
