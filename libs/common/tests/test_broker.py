@@ -114,6 +114,29 @@ async def test_a_lasting_failure_is_a_dead_letter_at_once_under_its_queues_name(
     assert len(handler.seen) == 1
 
 
+async def test_a_delivery_that_cannot_be_delayed_now_is_delayed_later(
+    brokers: Brokers, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler.outcomes = [UnavailableError("later")]
+    publish = brokers.publish.publish
+    refused: list[Any] = []
+
+    async def blocked_once(*args: Any, **options: Any) -> Any:
+        if not refused and handler.seen:
+            refused.append(args)
+            raise TimeoutError
+        return await publish(*args, **options)
+
+    monkeypatch.setattr(brokers.publish, "publish", blocked_once)
+    await send(brokers, UserRegistered(user_id=new_id()))
+
+    async def twice() -> bool:
+        return len(handler.seen) == 2
+
+    assert await eventually(twice)
+    assert refused
+
+
 async def test_a_transient_failure_is_a_dead_letter_after_the_last_delay(
     brokers: Brokers, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 from redis.asyncio import Redis
 
+from libs.common import cache as cache_module
 from libs.common.cache import LEASE_EXPIRY_S, VALUE_EXPIRY_S, GuardedCache
 from libs.common.multiplexed import MultiplexedRedis
 from libs.common.testing import eventually
@@ -84,7 +85,7 @@ async def test_a_writer_that_dies_leaves_no_stale_value(
     assert 0 < await redis.ttl("k:writers") <= 15
 
 
-async def _never(_key: str, _mark: bytes) -> None:
+async def _never(_key: str, _mark: bytes, **_: bool) -> None:
     return
 
 
@@ -148,3 +149,48 @@ async def test_a_reader_that_dies_leaves_a_lease_that_ends(redis: Redis) -> None
     assert 0 < await redis.ttl("k") <= LEASE_EXPIRY_S
     source.gate.set()
     assert await cache.get_or_fill("k", source.read) == b"old"
+
+
+async def test_a_writer_whose_mark_redis_lost_leaves_no_stale_value(redis: Redis) -> None:
+    cache, source = GuardedCache(redis), Source()
+    async with cache.changing("k"):
+        await redis.flushall()
+        await cache.get_or_fill("k", source.read)
+        source.value = b"new"
+    await cache.aclose()
+
+    assert await cache.get_or_fill("k", source.read) == b"new"
+
+
+async def test_a_writer_that_outlives_its_mark_leaves_no_stale_value(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "WRITERS_EXPIRY_S", 1)
+    cache, source = GuardedCache(redis), Source()
+    async with cache.changing("k"):
+        await asyncio.sleep(1.2)
+        await cache.get_or_fill("k", source.read)
+        source.value = b"new"
+    await cache.aclose()
+
+    assert await cache.get_or_fill("k", source.read) == b"new"
+
+
+async def test_of_two_writers_that_could_not_join_the_first_to_leave_does_not_let_readers_in(
+    redis: Redis, impatient: MultiplexedRedis
+) -> None:
+    cache, source = GuardedCache(impatient), Source()
+
+    async def first_has_left() -> bool:
+        return not cache._leaving
+
+    await redis.execute_command("CLIENT", "PAUSE", "400")  # type: ignore[no-untyped-call]
+    async with cache.changing("k"):
+        async with cache.changing("k"):
+            pass
+        await eventually(first_has_left)
+        await cache.get_or_fill("k", source.read)
+        source.value = b"new"
+    await eventually(first_has_left)
+
+    assert await cache.get_or_fill("k", source.read) == b"new"

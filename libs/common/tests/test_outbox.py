@@ -170,3 +170,18 @@ async def test_a_claim_waits_for_the_one_before_and_falls_to_it_only_if_that_is_
 
     assert await second is not commits
     await other.close()
+
+
+async def test_what_rabbitmq_took_does_not_go_out_again_with_what_it_refused(
+    conn: Connection, relay: Relay, published: RobustQueue
+) -> None:
+    await store_unpublishable(conn)
+    await store(conn, UserRegistered(user_id=new_id()))
+
+    for _ in range(3):
+        with pytest.raises(Exception, match="NO_ROUTE"):
+            await relay.publish_pending()
+
+    assert await take(published)
+    assert await published.get(fail=False, no_ack=True) is None
+    assert await conn.fetchval("SELECT array_agg(type) FROM outbox") == [NOBODY_LISTENS]

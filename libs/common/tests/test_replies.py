@@ -1,5 +1,6 @@
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import orjson
 import pytest
@@ -10,7 +11,7 @@ from libs.common.clock import new_id
 from libs.common.replies import Entry, ReplyWriter, stream_key
 
 pytestmark = pytest.mark.integration
-KEY = stream_key(new_id(), new_id())
+KEY = stream_key(user_id=new_id(), chatroom_id=new_id(), reply_id=new_id())
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,10 @@ async def test_whoever_listens_hears_the_entry_with_its_id(redis: Redis) -> None
 
 
 def test_the_key_names_its_owner() -> None:
-    mine, yours, reply = new_id(), new_id(), new_id()
+    mine, yours, room, reply = new_id(), new_id(), new_id(), new_id()
 
-    assert stream_key(mine, reply) != stream_key(yours, reply)
-    assert str(mine) in stream_key(mine, reply)
+    def key(owner: UUID) -> str:
+        return stream_key(user_id=owner, chatroom_id=room, reply_id=reply)
+
+    assert key(mine) != key(yours)
+    assert str(mine) in key(mine)
