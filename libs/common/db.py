@@ -27,6 +27,7 @@ OUTAGES = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,  # the pool's connection died between two statements
+    asyncpg.InternalClientError,  # the server has said goodbye and not hung up yet
     asyncpg.TooManyConnectionsError,
 )
 """What asyncpg raises while the server is away; the same statement succeeds once it is back."""

@@ -105,9 +105,7 @@ class ClientAddresses:
             forwarded_for: all `X-Forwarded-For` values in order, joined by commas; of a long one
                 only the last hops count, as no chain of proxies is that long.
         """
-        if not self.trust_proxies:
-            forwarded_for = ""
-        elif len(forwarded_for) > _MAX_FORWARDED_FOR:
+        if len(forwarded_for) > _MAX_FORWARDED_FOR:
             forwarded_for = forwarded_for[-_MAX_FORWARDED_FOR:].partition(",")[2]
         return self._remembered(peer, forwarded_for)
 

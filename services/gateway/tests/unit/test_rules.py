@@ -28,7 +28,7 @@ PROXIES = "10.0.0.0/8, fd00::/8"
         (PROXIES, "::ffff:10.0.0.1", "1.2.3.4", "1.2.3.4"),
         (PROXIES, "", "1.2.3.4", "0.0.0.0"),
         (PROXIES, "10.0.0.1", "6.6.6.6," * 1000 + "1.2.3.4", "1.2.3.4"),
-        (PROXIES, "10.0.0.1", "111.1.1.1," + "10.0.0.2," * 60 + "10.0.0.3", "10.0.0.2"),
+        (PROXIES, "10.0.0.1", "1.1.1.1," + "fd00::2," * 80 + "fd00::333", "fd00::2"),
     ],
 )
 def test_the_client_is_the_right_most_hop_that_nobody_vouches_for(
@@ -42,7 +42,7 @@ def test_what_a_client_makes_up_is_not_kept_in_memory() -> None:
     tracemalloc.start()
     for number in range(500):
         for client in clients:
-            client.client_ip("10.0.0.1", f"{number}," + "a" * 60_000)
+            client.client_ip("10.0.0.1", f"{number}," * 10_000)
 
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
