@@ -21,7 +21,8 @@ async def test_many_replies_of_a_dead_worker_are_claimed_at_once(
     events = [posted() for _ in range(64)]
     await conn.executemany(
         """
-        INSERT INTO generation (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
+        INSERT INTO generation
+            (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
         VALUES ($1, $2, $3, 'running', 1, $4, 'test', now())
         """,
         [(event.reply_id, event.user_id, event.chatroom_id, DEAD) for event in events],
