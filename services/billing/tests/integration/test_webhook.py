@@ -39,24 +39,24 @@ async def events(conn: Connection) -> list[Any]:
     return await conn.fetch("SELECT id, customer_id, applied_at FROM stripe_event")
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        "",
-        "nonsense",
-        "t=,v1=",
-        f"t={NOW}",
-        f"v1={'0' * 64}",
-        f"t={NOW},v1=",
-        f"t={NOW},v1={'0' * 64}",
-        f"t={NOW},v1=\u00e9",
-        signed(PAYLOAD).replace("v1=", "v0="),
-        signed(PAYLOAD, secret="whsec_of_someone_else"),
-        signed(OTHER),
-        signed(json.dumps(json.loads(PAYLOAD), indent=1)),
-        signed(PAYLOAD, age_s=100_000),
-    ],
-)
+BAD_SIGNATURES = [
+    "",
+    "nonsense",
+    "t=,v1=",
+    f"t={NOW}",
+    f"v1={'0' * 64}",
+    f"t={NOW},v1=",
+    f"t={NOW},v1={'0' * 64}",
+    f"t={NOW},v1=\u00e9",
+    signed(PAYLOAD).replace("v1=", "v0="),
+    signed(PAYLOAD, secret="whsec_of_someone_else"),
+    signed(OTHER),
+    signed(json.dumps(json.loads(PAYLOAD), indent=1)),
+    signed(PAYLOAD, age_s=100_000),
+]
+
+
+@pytest.mark.parametrize("header", BAD_SIGNATURES, ids=range(len(BAD_SIGNATURES)))  # not by time
 async def test_a_bad_signature_is_refused_and_leaves_nothing(
     billing: Billing, conn: Connection, header: str
 ) -> None:

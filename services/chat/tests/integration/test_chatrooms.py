@@ -166,8 +166,8 @@ async def test_a_chunked_body_is_no_way_around_the_limits(
         ("GET", "/chatroom/", 404, "not_found"),
         ("PUT", "/chatroom", 405, "method_not_allowed"),
         ("GET", "/chatroom/no-uuid/message", 422, "validation_failed"),
-        ("GET", f"/chatroom/{new_id()}/message", 404, "chatroom_not_found"),
-        ("GET", f"/chatroom/{new_id()}/message?limit=1000", 422, "validation_failed"),
+        ("GET", f"/chatroom/{UUID(int=1)}/message", 404, "chatroom_not_found"),
+        ("GET", f"/chatroom/{UUID(int=1)}/message?limit=1000", 422, "validation_failed"),
     ],
 )
 async def test_wrong_paths_and_methods_get_a_problem(
