@@ -8,7 +8,9 @@ from fastapi import FastAPI
 from libs.common.background import every
 from libs.common.http import create_service
 from libs.common.identity import TokenVerifier
-from services.chat import actions, api, consumers
+from services.chat import consumers
+from services.chat.actions import replies
+from services.chat.api import ROUTERS
 from services.chat.resources import open_resources
 from services.chat.settings import Settings
 
@@ -32,10 +34,8 @@ def create_app(settings: Settings) -> FastAPI:
             async with (
                 res.brokers.running(),
                 res.relay.running(),
-                every(SWEEP_INTERVAL_S, lambda: actions.fail_overdue_replies(res)),
+                every(SWEEP_INTERVAL_S, lambda: replies.fail_overdue_replies(res)),
             ):
                 yield
 
-    return create_service(
-        "Thoughtflow chat", lifespan=lifespan, routers=[api.direct_router, api.router]
-    )
+    return create_service("Thoughtflow chat", lifespan=lifespan, routers=ROUTERS)

@@ -7,7 +7,7 @@ from faststream.rabbit import RabbitRouter
 
 from libs.common.events import AIReplyFailed, AIReplyReady, AIReplyStarted, SubscriptionChanged
 from libs.common.topology import EVENTS, queue
-from services.chat import actions
+from services.chat.actions import entitlements, replies
 from services.chat.resources import Resources
 
 Res = Annotated[Resources, Context("resources")]
@@ -25,19 +25,19 @@ def make_router() -> RabbitRouter:
 
 async def on_ai_reply_started(event: AIReplyStarted, res: Res) -> None:
     """Show the reply as running."""
-    await actions.record_start(res, event)
+    await replies.record_start(res, event)
 
 
 async def on_ai_reply_ready(event: AIReplyReady, res: Res) -> None:
     """Store the finished reply."""
-    await actions.record_reply(res, event)
+    await replies.record_reply(res, event)
 
 
 async def on_ai_reply_failed(event: AIReplyFailed, res: Res) -> None:
     """Store why there is no reply."""
-    await actions.record_failure(res, event)
+    await replies.record_failure(res, event)
 
 
 async def on_subscription_changed(event: SubscriptionChanged, res: Res) -> None:
     """Keep what the user may do now."""
-    await actions.apply_subscription(res, event)
+    await entitlements.apply_subscription(res, event)

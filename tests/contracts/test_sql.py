@@ -24,8 +24,13 @@ def sql_calls(path: Path) -> list[tuple[str, ast.expr]]:
     return found
 
 
-def store(schema: str) -> Path:
-    return ROOT / f"services/{schema}/store.py"
+def stores(schema: str) -> list[Path]:
+    """Return the module, or the modules of the package, that holds a service's SQL."""
+    service = ROOT / f"services/{schema}"
+    return [path for path in (service / "store.py", *service.glob("store/*.py")) if path.exists()]
+
+
+STORES = [path for schema in SCHEMAS for path in stores(schema) if path.name != "__init__.py"]
 
 
 def statements() -> list[tuple[str, str, str]]:
@@ -33,7 +38,7 @@ def statements() -> list[tuple[str, str, str]]:
     return [
         (schema, place, sql.value)
         for schema in SCHEMAS
-        for path in (store(schema), *SHARED)
+        for path in (*stores(schema), *SHARED)
         for place, sql in sql_calls(path)
         if isinstance(sql, ast.Constant) and isinstance(sql.value, str)
     ]
@@ -64,7 +69,7 @@ async def test_the_statement_prepares_as_the_services_own_role(
         pytest.fail(f"{place} as {schema}: {problem}")
 
 
-@pytest.mark.parametrize("path", [*map(store, SCHEMAS), *SHARED], ids=lambda p: p.parent.name)
+@pytest.mark.parametrize("path", [*STORES, *SHARED], ids=lambda p: str(p.relative_to(ROOT)))
 def test_sql_is_written_as_literals_so_that_it_can_be_checked(path: Path) -> None:
     calls = sql_calls(path)
     computed = [place for place, sql in calls if not isinstance(sql, ast.Constant)]
@@ -76,8 +81,8 @@ def test_sql_is_written_as_literals_so_that_it_can_be_checked(path: Path) -> Non
 def test_only_the_store_of_a_service_runs_sql(schema: str) -> None:
     elsewhere = [
         place
-        for path in store(schema).parent.glob("*.py")
-        if path != store(schema)
+        for path in (ROOT / f"services/{schema}").rglob("*.py")
+        if path not in stores(schema) and "tests" not in path.parts
         for place, sql in sql_calls(path)
         # The probes of app.py and worker.py read no table.
         if isinstance(sql, ast.JoinedStr)

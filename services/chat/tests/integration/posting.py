@@ -6,12 +6,12 @@ from fastapi import FastAPI
 
 from libs.common.db import Connection
 from libs.common.events import AIReplyFailed, AIReplyReady, Usage
-from services.chat import actions
+from services.chat.actions import messages
 from services.chat.models import Posted
 
 
 async def post(app: FastAPI, room_id: UUID, user_id: UUID, content: str = "hello") -> Posted:
-    return await actions.post_message(
+    return await messages.post_message(
         app.state.resources,
         chatroom_id=room_id,
         user_id=user_id,

@@ -1,75 +1,29 @@
-"""Chat over HTTP: read the request, call one action, shape the answer. No rule, no SQL."""
+"""Messages over HTTP."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from libs.common.errors import ValidationFailedError
 from libs.common.events import MAX_CONTENT
-from libs.common.http import Body, CurrentUser, DirectRoute
-from libs.common.identity import authenticate
+from libs.common.http import Body, CurrentUser
 from libs.common.text import PlainText
-from services.chat import actions
+from services.chat.actions import messages as actions
+from services.chat.api.parameters import MAX_PAGE, IdempotencyKey, Res, not_blank
 from services.chat.models import Status
-from services.chat.resources import Resources
 
-MAX_PAGE = 100
-BEARER: dict[str, Any] = {"security": [{"bearer": []}]}
 router = APIRouter(prefix="/chatroom", tags=["chat"])
-direct_router = APIRouter(prefix="/chatroom", tags=["chat"], route_class=DirectRoute)
-
-
-def get_resources(request: Request) -> Resources:
-    """Return what the lifespan opened."""
-    return cast(Resources, request.app.state.resources)
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("write something")
-    return text
-
-
-Res = Annotated[Resources, Depends(get_resources)]
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
-Title = Annotated[PlainText, Field(min_length=1, max_length=200), AfterValidator(_not_blank)]
 Content = Annotated[
-    PlainText, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(_not_blank)
+    PlainText, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(not_blank)
 ]
-
-
-class ChatroomIn(Body):
-    """Body of a new chatroom."""
-
-    title: Title = "New chat"
 
 
 class MessageIn(Body):
     """Body of a post; `content` is kept as it is typed."""
 
     content: Content
-
-
-class ChatroomOut(BaseModel):
-    """A chatroom; lists are ordered by `active_at`."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    title: str
-    created_at: datetime
-    active_at: datetime
-
-
-class ChatroomPage(BaseModel):
-    """A page of chatrooms; pass `next_cursor` as `cursor` for the next one."""
-
-    data: list[ChatroomOut]
-    next_cursor: str | None
-    has_more: bool
 
 
 class MessageOut(BaseModel):
@@ -121,65 +75,6 @@ class Accepted(BaseModel):
     message: PostedMessage
     reply: PendingReply
     stream_url: str
-
-
-@direct_router.get(
-    "",
-    response_model=ChatroomPage,
-    name="list_chatrooms",
-    openapi_extra=BEARER
-    | {
-        "parameters": [
-            {"name": "cursor", "in": "query", "schema": {"type": "string"}},
-            {
-                "name": "limit",
-                "in": "query",
-                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": 20},
-            },
-        ]
-    },
-)
-async def list_chatrooms(request: Request) -> Response:
-    """List your chatrooms, the most recently active first."""
-    caller = await authenticate(request)
-    res = get_resources(request)
-    if not request.scope["query_string"]:
-        body = await actions.list_first_chatrooms(res, user_id=caller.user_id)
-        return Response(body, media_type="application/json")
-    page = await actions.list_chatrooms(
-        res,
-        user_id=caller.user_id,
-        cursor=request.query_params.get("cursor"),
-        limit=_limit(request.query_params.get("limit", "20")),
-    )
-    return Response(
-        ChatroomPage.model_validate(page).model_dump_json(), media_type="application/json"
-    )
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE):
-        raise ValidationFailedError(
-            f"limit: send a number from 1 to {MAX_PAGE}",
-            extra={"errors": [{"pointer": "/query/limit", "code": "out_of_range"}]},
-        )
-    return int(text)
-
-
-@router.post("", status_code=201)
-async def create_chatroom(
-    body: ChatroomIn,
-    caller: CurrentUser,
-    res: Res,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> ChatroomOut:
-    """Create a chatroom."""
-    room = await actions.create_chatroom(
-        res, user_id=caller.user_id, title=body.title, idempotency_key=idempotency_key
-    )
-    response.headers["location"] = f"/chatroom/{room.id}"
-    return ChatroomOut.model_validate(room)
 
 
 @router.post("/{chatroom_id}/message", status_code=202)

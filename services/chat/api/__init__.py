@@ -1,0 +1,5 @@
+"""Chat over HTTP: read the request, call one action, shape the answer. No rule, no SQL."""
+
+from services.chat.api import chatrooms, messages
+
+ROUTERS = [chatrooms.direct_router, chatrooms.router, messages.router]
