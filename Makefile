@@ -14,7 +14,7 @@ help: ## Show this list
 		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run it
-.PHONY: run status stop reset demo
+.PHONY: run status stop reset demo dead-letters
 run: .installed-local ## Start everything on this machine; CHATS=2 AIS=3 for replicas
 	@exec $(bin)/python -m deploy.local run
 
@@ -29,6 +29,9 @@ reset: .installed-local ## Delete all data of `make run`, after asking
 
 demo: .installed-local ## Walk through the API of a running stack
 	@$(bin)/python -m deploy.local demo $(ARGS)
+
+dead-letters: .installed-local ## List what failed for good; ARGS="show ID", "replay ID" or "discard ID"
+	@$(bin)/python -m deploy.local dead-letters $(ARGS)
 
 ##@ Develop it
 .PHONY: install fmt lint types imports check contracts lock
@@ -70,8 +73,18 @@ lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds
 
 ##@ Test it
 .PHONY: test test-unit test-integration test-contracts test-e2e
-test: .installed-dev ## Run every test
-	$(bin)/python -m pytest
+test: .installed-dev ## Run every test; four groups side by side, each with servers of its own
+	@$(MAKE) --no-print-directory --jobs 4 --output-sync=line --keep-going \
+		.test-accounts .test-chat .test-local .test-whole
+	@echo "All tests passed"
+
+.PHONY: .test-accounts .test-chat .test-local .test-whole
+.test-accounts: tested := libs services/auth services/billing
+.test-chat: tested := services/gateway services/chat services/ai
+.test-local: tested := deploy bench
+.test-whole: tested := tests
+.test-accounts .test-chat .test-local .test-whole:
+	@$(bin)/python -m pytest --quiet --no-header $(tested)
 
 test-unit: .installed-dev ## Run the tests that need no server
 	$(bin)/python -m pytest -m "not integration and not e2e"
@@ -84,6 +97,11 @@ test-contracts: .installed-dev ## Check events, SQL and layout
 
 test-e2e: .installed-dev ## Run the tests of the whole system
 	$(bin)/python -m pytest -m e2e
+
+##@ Measure it
+.PHONY: bench
+bench: .installed-dev ## Measure against references in the same run, 6 minutes; ARGS="--only listing"
+	@$(bin)/python -m bench $(ARGS)
 
 # Not files: install.py decides, by the locks' hashes, whether there is anything to do (0.05 s if not).
 .PHONY: .installed-local .installed-dev

@@ -74,21 +74,26 @@ class Servers:
 
     def _start_containers(self) -> None:
         from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415
-        from testcontainers.community.rabbitmq import RabbitMqContainer  # noqa: PLC0415
         from testcontainers.community.redis import RedisContainer  # noqa: PLC0415
+        from testcontainers.core.container import DockerContainer  # noqa: PLC0415
+        from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
 
         postgres = PostgresContainer(POSTGRES_IMAGE, driver=None)
-        rabbitmq = RabbitMqContainer(RABBITMQ_IMAGE)
+        # Not RabbitMqContainer, which wants a client library of its own.
+        rabbitmq = (
+            DockerContainer(RABBITMQ_IMAGE)
+            .with_env("RABBITMQ_DEFAULT_USER", "thoughtflow")
+            .with_env("RABBITMQ_DEFAULT_PASS", PASSWORD)
+            .with_exposed_ports(5672)
+            .waiting_for(LogMessageWaitStrategy("Server startup complete"))
+        )
         redis = RedisContainer(VALKEY_IMAGE)
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda container: container.start(), (postgres, rabbitmq, redis)))
         self._stops += [postgres.stop, rabbitmq.stop, redis.stop]
         self.postgres = self.postgres or postgres.get_connection_url()
-        amqp = rabbitmq.get_connection_params()
-        user = amqp.credentials
-        self.rabbitmq = self.rabbitmq or (
-            f"amqp://{user.username}:{user.password}@{amqp.host}:{amqp.port}/"
-        )
+        host, port = rabbitmq.get_container_host_ip(), rabbitmq.get_exposed_port(5672)
+        self.rabbitmq = self.rabbitmq or f"amqp://thoughtflow:{PASSWORD}@{host}:{port}/"
         host, port = redis.get_container_host_ip(), redis.get_exposed_port(6379)
         self.redis = self.redis or f"redis://{host}:{port}/0"
 

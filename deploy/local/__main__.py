@@ -86,7 +86,7 @@ def _state(name: str, pid: int, ticks: int, port: int) -> str:
 
 COMMANDS = {"run": run_stack, "status": show_status, "stop": stop_stack, "reset": reset_home}
 # Programs of their own, with arguments of their own; imported only if they are asked for.
-MODULES = {"demo": "deploy.local.demo"}
+MODULES = {"demo": "deploy.local.demo", "dead-letters": "deploy.local.dead_letters"}
 
 
 def main() -> int:

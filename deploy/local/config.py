@@ -1,15 +1,19 @@
 """What the user asked for: the environment and `.env`, checked."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("auth", "chat", "ai", "billing", "gateway")
 BLOCK = 100  # ports from the gateway's on
+# A line of .env.example that nobody filled in: `change-me`, `price_change-me`, `user:change-me@`.
+PLACEHOLDER = re.compile(r"(^|[_:])change-me")
 HIGHEST = 32767 - 2 * BLOCK  # room for the block, and for what moves out of it
 
 
@@ -53,13 +57,15 @@ class Config:
 
 
 def read_config(environ: Mapping[str, str], dotenv: Path = ROOT / ".env") -> Config:
-    """Return the configuration; `environ` wins over the file, and an empty value is none.
+    """Return the configuration; `environ` wins over the file.
+
+    An empty value is none, and so is one of `.env.example` that still has to be changed.
 
     Raises:
         ConfigError: a port or a number of replicas cannot be used.
     """
     both = {**dotenv_values(dotenv), **environ}
-    values = {name: value for name, value in both.items() if value}
+    values = {name: value for name, value in both.items() if _is_set(value)}
     return Config(
         home=Path(values.get("THOUGHTFLOW_HOME", ROOT / ".thoughtflow")).expanduser().absolute(),
         first_port=_number(values, "THOUGHTFLOW_PORT", default=8000, low=1024, high=HIGHEST),
@@ -78,6 +84,10 @@ def current_config() -> Config:
         ConfigError: see `read_config`.
     """
     return read_config(os.environ)
+
+
+def _is_set(value: str | None) -> TypeGuard[str]:
+    return bool(value) and not PLACEHOLDER.search(str(value))
 
 
 def _plural(service: str) -> str:

@@ -4,12 +4,13 @@ Sign up, log in by code, chat, meet the Basic limit, pay in the emulated Stripe,
 Runs against the running stack, or starts one for itself and stops it afterwards.
 """
 
+import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,6 +39,8 @@ def main() -> int:
     except (DemoError, ConfigError, httpx2.HTTPError) as problem:
         say(f"\nThe demo failed: {problem}", mood="bad")
         return 1
+    except KeyboardInterrupt:
+        return 1
     return 0
 
 
@@ -45,43 +48,33 @@ def main() -> int:
 def _running_stack(config: Config) -> Iterator[dict[str, str]]:
     """Yield the URLs of the running stack, or of one that lives for the block."""
     if home.launcher(config.home) is not None:
-        yield _urls(config)
+        yield _wait_until_ready(config, lambda: home.launcher(config.home) is None)
         return
     say("Nothing runs yet: starting a stack for the demo (make run does it for you).")
-    process = subprocess.Popen([sys.executable, "-m", "deploy.local", "run"], cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy.local", "run"],
+        cwd=ROOT,
+        env={**os.environ, "MAKELEVEL": "1"},  # then it stops when this process dies
+    )
     try:
-        yield _wait_until_ready(config, process)
+        yield _wait_until_ready(config, lambda: process.poll() is not None)
     finally:
         say("\nStopping the stack that the demo started.")
         process.send_signal(signal.SIGTERM)
         process.wait(60)
 
 
-def _wait_until_ready(config: Config, process: "subprocess.Popen[bytes]") -> dict[str, str]:
+def _wait_until_ready(config: Config, has_ended: Callable[[], bool]) -> dict[str, str]:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise DemoError("the stack did not start; its lines above say why")
+        if has_ended():
+            raise DemoError("the stack did not start; what make run printed says why")
         content = read_run_file(home.run_path(config.home))
-        if content is not None and _is_ready(content["urls"].get("gateway", "")):
-            return _urls(config)
+        if content is not None and content["ready"]:
+            urls: dict[str, str] = content["urls"]
+            return urls
         time.sleep(0.2)
     raise DemoError(f"the stack was not ready within {START_TIMEOUT_S} s")
-
-
-def _is_ready(gateway: str) -> bool:
-    try:
-        return httpx2.get(f"{gateway}/health/ready", timeout=2).status_code == 200
-    except httpx2.HTTPError:
-        return False
-
-
-def _urls(config: Config) -> dict[str, str]:
-    content = read_run_file(home.run_path(config.home))
-    if content is None:
-        raise DemoError("the stack is just stopping; try again")
-    urls: dict[str, str] = content["urls"]
-    return urls
 
 
 class _Demo:

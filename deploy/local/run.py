@@ -78,7 +78,7 @@ async def _run_locked(config: Config, programs: Programs, stop: Stop) -> int:
     run_file = RunFile(home.run_path(config.home), os.getpid(), stack.urls())
     launcher = Launcher(stack, run_file)
     watch = asyncio.create_task(stop.watch_make())
-    code = await _start_and_watch(launcher, stack, stop, started)
+    code = await _start_and_watch(launcher, stack, run_file, stop, started)
     watch.cancel()
     home.stopping_path(config.home).touch()
     say("Thoughtflow stops; Ctrl-C again kills it at once")
@@ -88,7 +88,9 @@ async def _run_locked(config: Config, programs: Programs, stop: Stop) -> int:
     return code
 
 
-async def _start_and_watch(launcher: Launcher, stack: Stack, stop: Stop, started: float) -> int:
+async def _start_and_watch(
+    launcher: Launcher, stack: Stack, run_file: RunFile, stop: Stop, started: float
+) -> int:
     """Return 0 when asked to stop, 1 if the start failed."""
     start = asyncio.create_task(launcher.start())
     asked = asyncio.create_task(stop.asked.wait())
@@ -105,6 +107,7 @@ async def _start_and_watch(launcher: Launcher, stack: Stack, stop: Stop, started
         asked.cancel()
         return 1
     _announce(stack, time.monotonic() - started)
+    run_file.ready()
     # A kill soon after RabbitMQ's first boot would lose queues otherwise.
     settle = asyncio.create_task(launcher.settle())
     await asked

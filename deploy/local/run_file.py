@@ -35,7 +35,11 @@ class RunFile:
 
     def __init__(self, path: Path, launcher: int, urls: dict[str, str]) -> None:
         self._path = path
-        self._head = {"launcher": {"pid": launcher, "ticks": started_at(launcher)}, "urls": urls}
+        self._head = {
+            "launcher": {"pid": launcher, "ticks": started_at(launcher)},
+            "ready": False,
+            "urls": urls,
+        }
         self._entries: dict[str, Entry] = {}
 
     def started(self, command: Command, pid: int) -> None:
@@ -56,6 +60,11 @@ class RunFile:
         """Forget a process that ended for good."""
         if self._entries.pop(name, None):
             self._write()
+
+    def ready(self) -> None:
+        """Note that the start is over and everything serves."""
+        self._head["ready"] = True
+        self._write()
 
     def remove(self) -> None:
         """Remove the file: nothing runs any more."""

@@ -76,11 +76,14 @@ class Stack:
             commands.append(self._emulator("gemini", "Gemini emulator"))
         if self.config.emulates_stripe:
             webhook = ["--webhook-url", f"{self.gateway_url}/webhook/stripe"]
-            secret = ["--webhook-secret", self._shared()["STRIPE_WEBHOOK_SECRET"]]
             folder = self.config.home / "stripe"
             folder.mkdir(exist_ok=True)
             state = ["--state", str(folder / "state.json")]
-            commands.append(self._emulator("stripe", "Stripe emulator", *state, *webhook, *secret))
+            # Not an argument: any user of the machine may read those.
+            name = "STRIPE_WEBHOOK_SECRET"
+            secret = {name: self._shared()[name]}
+            stripe = self._emulator("stripe", "Stripe emulator", *state, *webhook, **secret)
+            commands.append(stripe)
         return commands
 
     def services(self) -> list[Command]:
@@ -109,7 +112,7 @@ class Stack:
                 env=self._environment(service, service),
                 log=self.log(f"{service}-migrate"),
                 port=self.ports["postgres"],
-                url=self.postgres.url,
+                url=f"postgresql://127.0.0.1:{self.ports['postgres']}/thoughtflow",
             )
             for service in WITH_DATABASE
         ]
@@ -129,12 +132,12 @@ class Stack:
     def _http(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
 
-    def _emulator(self, name: str, what: str, *options: str) -> Command:
+    def _emulator(self, name: str, what: str, *options: str, **values: str) -> Command:
         return Command(
             name=name,
             argv=[*self._programs.emulator(name), "--port", str(self.ports[name]), *options],
             cwd=ROOT,
-            env=dict(self.config.environment),
+            env={**self.config.environment, **values},
             log=self.log(name),
             port=self.ports[name],
             url=self._http(name),

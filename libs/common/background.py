@@ -1,12 +1,24 @@
 """Work that a process does now and then, for as long as it lives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 
 import structlog
 
 log = structlog.stdlib.get_logger()
+
+
+@asynccontextmanager
+async def in_background(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run `work` as a task of its own; it is cancelled, and has ended, when the block is left."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @asynccontextmanager
@@ -21,10 +33,5 @@ async def every(interval_s: float, work: Callable[[], Awaitable[object]]) -> Asy
             except Exception as exc:  # noqa: BLE001 - it must outlive any outage
                 log.warning("background_work_failed", error=type(exc).__name__)
 
-    task = asyncio.create_task(repeat())
-    try:
+    async with in_background(repeat()):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

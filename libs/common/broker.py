@@ -143,6 +143,19 @@ async def _delay(publish: RabbitBroker, service: str, msg: RabbitMessage, *, pat
         attempt = min(attempt, 1)
     if attempt >= len(topology.DELAYS_S):
         return False
+    while True:
+        try:
+            await _publish_later(publish, service, msg, attempt)
+        except Exception as exc:  # noqa: BLE001 - there is no other place for it, so it waits here
+            log.warning("delay_not_published", error=type(exc).__name__)
+            await asyncio.sleep(1)
+        else:
+            return True
+
+
+async def _publish_later(
+    publish: RabbitBroker, service: str, msg: RabbitMessage, attempt: int
+) -> None:
     await publish.publish(
         msg.body,
         exchange=topology.delay_exchange(topology.DELAYS_S[attempt]),
@@ -155,7 +168,6 @@ async def _delay(publish: RabbitBroker, service: str, msg: RabbitMessage, *, pat
         persist=True,
         timeout=5,
     )
-    return True
 
 
 def _own_headers(headers: dict[str, Any]) -> dict[str, Any]:

@@ -2,24 +2,25 @@
 
 A key holds a value, a reader's lease or nothing; `<key>:writers` is the set of writers at work.
 
-- A writer joins the set and empties the key before its transaction, and leaves the set after the
-  commit. While anybody is in the set nothing is filled. A writer that dies stays in it until the
-  set expires, after any transaction has ended (`libs.common.db.COMMAND_TIMEOUT_S`).
+- A writer joins the set and empties the key before its transaction, and after the commit leaves
+  the set and empties the key again, in case the set was lost or expired meanwhile. While anybody is
+  in the set nothing is filled. A writer that dies stays in it until the set expires, after any
+  transaction has ended (`libs.common.db.COMMAND_TIMEOUT_S`).
 - A reader that finds nothing takes a lease, reads PostgreSQL and fills only if its lease still
   stands and nobody writes: a write in between has emptied the key.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import cast
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from libs.common.clock import new_id
 from libs.common.db import COMMAND_TIMEOUT_S
+from libs.common.multiplexed import Commands
 
 log = structlog.stdlib.get_logger()
 VALUE_EXPIRY_S = 300
@@ -37,6 +38,10 @@ redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 return redis.call('DEL', KEYS[1])
 """
+_PART = """
+redis.call('SREM', KEYS[2], ARGV[1])
+return redis.call('DEL', KEYS[1])
+"""
 
 
 class GuardedCache:
@@ -46,11 +51,12 @@ class GuardedCache:
     keep off the key, and it is emptied as soon as Redis answers again.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Commands) -> None:
         self._redis = redis
         self._fill = redis.register_script(_FILL)
         self._join = redis.register_script(_JOIN)
-        self._missed: set[str] = set()
+        self._part = redis.register_script(_PART)
+        self._missed: Counter[str] = Counter()  # writers that could not join, by key
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def get_or_fill(self, key: str, read: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -58,13 +64,16 @@ class GuardedCache:
         if key in self._missed:
             return await read()
         try:
-            stored = cast("bytes | None", await self._redis.get(key))
+            stored: bytes | None = await self._redis.execute_command("GET", key)
             if stored is not None and stored[:1] == _VALUE:
                 return stored[1:]
             if stored is not None:
                 return await read()
             lease = _LEASE + new_id().bytes
-            if not await self._redis.set(key, lease, nx=True, ex=LEASE_EXPIRY_S):
+            leased = await self._redis.execute_command(
+                "SET", key, lease, "NX", "EX", LEASE_EXPIRY_S
+            )
+            if not leased:
                 return await read()
         except RedisError:
             return await read()
@@ -80,15 +89,17 @@ class GuardedCache:
         The block must contain the whole transaction, commit included.
         """
         writer = new_id().bytes
+        joined = True
         try:
             await self._join(keys=_keys(key), args=[writer, WRITERS_EXPIRY_S])
         except RedisError:
-            self._missed.add(key)
+            joined = False
+            self._missed[key] += 1
         try:
             yield
         finally:
             # Not awaited: until the writer has left, readers are right, only slower.
-            task = asyncio.create_task(self._leave(key, writer))
+            task = asyncio.create_task(self._leave(key, writer, joined=joined))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
@@ -99,19 +110,20 @@ class GuardedCache:
                 task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    async def _leave(self, key: str, writer: bytes) -> None:
-        if key not in self._missed:
+    async def _leave(self, key: str, writer: bytes, *, joined: bool) -> None:
+        if joined:
             with suppress(RedisError):  # the set expires
-                await self._redis.srem(f"{key}:writers", writer)
+                await self._part(keys=_keys(key), args=[writer])
             return
         while True:
             try:
-                await self._redis.delete(key)
+                await self._part(keys=_keys(key), args=[writer])
             except RedisError as exc:
                 log.warning("cache_unavailable", error=type(exc).__name__)
                 await asyncio.sleep(1)
             else:
-                self._missed.discard(key)
+                self._missed[key] -= 1
+                self._missed += Counter()  # forgets what is zero
                 return
 
 

@@ -1,8 +1,9 @@
 """The PostgreSQL pool: one schema per service, set once as the connection's search_path."""
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -16,6 +17,9 @@ else:
 COMMAND_TIMEOUT_S = 10.0
 """Seconds that a statement may take; `libs.common.cache` relies on writers being done by then."""
 
+ACQUIRE_TIMEOUT_S = 5.0
+"""Seconds to wait for a free connection, or a new one; then the caller is told to come back."""
+
 OUTAGES = (
     OSError,  # refused, reset, timed out
     asyncpg.PostgresConnectionError,
@@ -23,13 +27,20 @@ OUTAGES = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,  # the pool's connection died between two statements
+    asyncpg.InternalClientError,  # the server has said goodbye and not hung up yet
     asyncpg.TooManyConnectionsError,
 )
 """What asyncpg raises while the server is away; the same statement succeeds once it is back."""
 
 
+class _BoundedPool(Pool):
+    @override
+    def acquire(self, *, timeout: float | None = ACQUIRE_TIMEOUT_S) -> Any:
+        return super().acquire(timeout=timeout)
+
+
 async def open_pool(dsn: str, *, schema: str, max_size: int = 10) -> Pool:
-    """Open a pool whose connections see only `schema`.
+    """Open a pool whose connections see only `schema`; it raises TimeoutError while it is empty.
 
     Args:
         dsn: `postgresql://` URL of the service's own role.
@@ -39,10 +50,17 @@ async def open_pool(dsn: str, *, schema: str, max_size: int = 10) -> Pool:
     Raises:
         OSError, asyncpg.PostgresError: the server cannot be reached or refused us.
     """
-    return await asyncpg.create_pool(
+    # What asyncpg.create_pool does, with its defaults, but for the class.
+    return await _BoundedPool(
         dsn,
         min_size=1,
         max_size=max_size,
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300.0,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        timeout=ACQUIRE_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         server_settings={"search_path": schema, "application_name": f"thoughtflow.{schema}"},
     )

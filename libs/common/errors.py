@@ -129,6 +129,13 @@ class IdempotencyKeyReusedError(ValidationFailedError):
     code = "idempotency_key_reused"
 
 
+class HeadersTooLargeError(ThoughtflowError):
+    """The request's headers are larger than the server reads."""
+
+    status = 431
+    code = "headers_too_large"
+
+
 class LimitReachedError(ThoughtflowError):
     """The caller used up an allowance."""
 

@@ -1,7 +1,7 @@
 """Transactional outbox: the event is stored with the change and published afterwards."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -9,6 +9,7 @@ import structlog
 from faststream.rabbit import RabbitBroker
 from opentelemetry import propagate
 
+from libs.common.background import in_background
 from libs.common.db import Connection, Pool
 from libs.common.events import Event
 from libs.common.topology import EVENTS
@@ -64,22 +65,18 @@ class Relay:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Publish in the background while the block runs."""
-        task = asyncio.create_task(self._publish_forever())
-        try:
+        async with in_background(self._publish_forever()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def publish_pending(self) -> int:
         """Publish up to `BATCH` stored events and return how many.
 
-        At least once: if we die between the confirms and the commit they go out again.
+        At least once: if we die between the confirms and the commit they go out again. What was
+        confirmed is deleted also where another event was refused.
 
         Raises:
             aiormq.exceptions.AMQPError, OSError, RuntimeError: RabbitMQ is away or no queue is
-                bound to an event; nothing is deleted.
+                bound to an event, which stays.
         """
         async with self._pool.acquire() as conn, conn.transaction():
             rows = await conn.fetch(
@@ -90,8 +87,29 @@ class Relay:
                 """,
                 BATCH,
             )
-            await asyncio.gather(*(self._publish(row) for row in rows))
+            results = await asyncio.gather(
+                *(self._publish(row) for row in rows), return_exceptions=True
+            )
+            refused = [
+                (row, result)
+                for row, result in zip(rows, results, strict=True)
+                if isinstance(result, BaseException)
+            ]
+            await self._put_back(conn, [row for row, _ in refused])
+        if refused:
+            raise refused[0][1]
         return len(rows)
+
+    async def _put_back(self, conn: Connection, rows: Sequence[Any]) -> None:
+        """Store events again under their old numbers."""
+        if rows:
+            await conn.executemany(
+                """
+                INSERT INTO outbox (id, event_id, type, payload, traceparent)
+                OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5)
+                """,
+                [tuple(row) for row in rows],
+            )
 
     async def _publish(self, row: Any) -> None:
         await self._broker.publish(

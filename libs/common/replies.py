@@ -1,7 +1,7 @@
 """The live part of a reply: deltas in a Redis stream, from ai to the gateway, gone soon after.
 
-The stored reply in PostgreSQL is the truth, this is its preview. The key names the owner, so that a
-reader who may only build keys with its own user id can read nothing else.
+The stored reply in PostgreSQL is the truth, this is its preview. The key names owner and room,
+so that a reader who may only build keys with its own user id can read nothing else.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 import orjson
-from redis.asyncio import Redis
+
+from libs.common.multiplexed import Commands
 
 Kind = Literal["started", "delta", "completed", "failed", "stopped"]
 TERMINAL: frozenset[Kind] = frozenset({"completed", "failed", "stopped"})
@@ -60,15 +61,15 @@ class Entry:
         return orjson.dumps(document)
 
 
-def stream_key(user_id: UUID, reply_id: UUID) -> str:
+def stream_key(*, user_id: UUID, chatroom_id: UUID, reply_id: UUID) -> str:
     """Return the key of a reply's stream; its pub/sub channel has the same name."""
-    return f"reply:{user_id}:{reply_id}"
+    return f"reply:{user_id}:{chatroom_id}:{reply_id}"
 
 
 class ReplyWriter:
     """Appends to the streams of replies, one round trip each."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Commands) -> None:
         self._append = redis.register_script(_APPEND)
 
     async def append(self, key: str, entry: Entry) -> None:

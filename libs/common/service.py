@@ -3,18 +3,19 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
-import uvicorn
 from starlette.types import ASGIApp
 
 from libs.common.migrate import migrate
+from libs.common.server import Server
 from libs.common.settings import BaseServiceSettings, CommonSettings, SettingsT, load
 from libs.common.telemetry import configure_logging
 
-GRACEFUL_S = 10
-"""Seconds that open requests and streams get at shutdown; uvicorn would wait for ever."""
+STARTUP_FAILED = 3
+"""Exit status of a process whose servers or port could not be had; uvicorn's own."""
 
 
 def main(
@@ -38,21 +39,11 @@ def main(
 
 def serve(app: ASGIApp, settings: BaseServiceSettings) -> None:
     """Serve `app` until SIGTERM or SIGINT."""
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=GRACEFUL_S,
-    )
+    server = Server(app, host=settings.host, port=settings.port, loop="uvloop", lifespan="on")
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after a graceful end
+        server.run()
+    if not server.started:
+        raise SystemExit(STARTUP_FAILED)
 
 
 async def _migrate(name: str, database_url: str) -> None:

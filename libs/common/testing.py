@@ -80,7 +80,6 @@ class _LocalVerifier(TokenVerifier):
 
     @override
     async def _fetch_keys(self) -> None:
-        self._fetched_at = time.monotonic()
         self._keys = {
             key.key_id: key for key in jwt.PyJWKSet.from_dict(self._jwks).keys if key.key_id
         }

@@ -40,7 +40,12 @@ CONSUMERS: dict[type[Event], tuple[str, ...]] = {
 
 EVENTS = RabbitExchange("thoughtflow.events", type=ExchangeType.TOPIC)
 DEAD = RabbitExchange("thoughtflow.dead", type=ExchangeType.FANOUT)
-DEAD_LETTERS = RabbitQueue("thoughtflow.dead_letters", queue_type=QueueType.QUORUM)
+DEAD_LETTERS = RabbitQueue(
+    "thoughtflow.dead_letters",
+    queue_type=QueueType.QUORUM,
+    # RabbitMQ 4 would drop a letter that was looked at 20 times.
+    arguments={"x-delivery-limit": 1_000_000_000},
+)
 DELAYS_S = (1, 5, 30, 120)
 """Seconds that a delivery waits before its second, third, fourth and fifth try."""
 

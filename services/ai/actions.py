@@ -69,7 +69,7 @@ async def _claim(res: Resources, event: MessagePosted) -> int | None:
 async def _write(res: Resources, event: MessagePosted, draft: Draft) -> None:
     """Ask the model until it answers or is not worth asking again."""
     prompt = Prompt(history=event.history, content=event.content)
-    key = stream_key(event.user_id, event.reply_id)
+    key = stream_key(user_id=event.user_id, chatroom_id=event.chatroom_id, reply_id=event.reply_id)
     for tries in range(1, res.settings.model_attempts + 1):
         async with LiveReply(res.replies, key, draft.attempt) as live:
             try:

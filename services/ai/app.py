@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from libs.common import inbox
 from libs.common.http import create_service
 from services.ai import consumers
 from services.ai.resources import open_resources
@@ -24,7 +25,7 @@ def create_app(settings: Settings) -> FastAPI:
             }
             res.brokers.consume.context.set_global("resources", res)
             res.brokers.consume.include_router(consumers.make_router())
-            async with res.brokers.running(), res.relay.running():
+            async with res.brokers.running(), res.relay.running(), inbox.purging(res.db):
                 yield
 
     return create_service("Thoughtflow ai", lifespan=lifespan, routers=[])

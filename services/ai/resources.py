@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-
 from libs.common.broker import Brokers, make_brokers
 from libs.common.db import Pool, open_pool
+from libs.common.multiplexed import MultiplexedRedis
 from libs.common.outbox import Relay
 from libs.common.replies import ReplyWriter
 from services.ai.model import Gemini, Model
@@ -36,11 +35,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         db = await open_pool(settings.database_url, schema="ai", max_size=settings.db_pool_size)
         stack.push_async_callback(db.close)
-        redis = Redis.from_url(
-            settings.redis_url,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-        )
+        redis = MultiplexedRedis(settings.redis_url, timeout_s=REDIS_TIMEOUT_S)
         stack.push_async_callback(redis.aclose)
         model = Gemini(settings)
         stack.push_async_callback(model.aclose)

@@ -34,7 +34,9 @@ async def claim_generation(
         VALUES ($1, $2, $3, 'running', 1, $4, $5, $6)
         ON CONFLICT (id) DO UPDATE SET attempt = g.attempt + 1, worker = EXCLUDED.worker
         WHERE g.status = 'running' AND CASE
-            WHEN g.worker = EXCLUDED.worker THEN true ELSE pg_try_advisory_xact_lock(g.worker) END
+            WHEN g.worker = EXCLUDED.worker THEN true
+            ELSE pg_try_advisory_xact_lock_shared(g.worker) -- shared: many may claim at once
+        END
         RETURNING attempt
         """,
         generation_id,

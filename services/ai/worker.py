@@ -35,6 +35,7 @@ class Worker:
     id: int
     writing: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
     left: set[UUID] = field(default_factory=set)
+    _giving_up: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def write(
         self, generation_id: UUID, work: Callable[[], Coroutine[Any, Any, None]]
@@ -44,12 +45,20 @@ class Worker:
         A delivery is cancelled when its connection is lost; the work goes on, and the delivery that
         comes instead waits for it here.
         """
-        task = self.writing.get(generation_id)
-        if task is None:
-            self.left.discard(generation_id)
-            task = self.writing[generation_id] = asyncio.create_task(work())
-            task.add_done_callback(lambda done: self._wrote(generation_id, done))
+        async with self._giving_up:  # else it could give up what is claimed here
+            task = self.writing.get(generation_id)
+            if task is None:
+                self.left.discard(generation_id)
+                task = self.writing[generation_id] = asyncio.create_task(work())
+                task.add_done_callback(lambda done: self._wrote(generation_id, done))
         await asyncio.shield(task)
+
+    async def give_up_left(self, conn: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Let others claim what we no longer write."""
+        async with self._giving_up:
+            left = list(self.left)
+            await store.release_generations(conn, left, worker=self.id)
+            self.left.difference_update(left)
 
     async def close(self) -> None:
         """Stop writing."""
@@ -80,9 +89,7 @@ async def alive(database_url: str) -> AsyncIterator[Worker]:
         nonlocal conn
         if conn.is_closed():
             conn = await _hold(database_url, worker)
-        left = list(worker.left)
-        await store.release_generations(conn, left, worker=worker.id)
-        worker.left.difference_update(left)
+        await worker.give_up_left(conn)
 
     try:
         async with every(CHECK_S, check):

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from libs.common.events import Plan
 from libs.common.http import Body, CurrentUser
 from libs.common.text import PlainText
-from services.auth import actions
+from services.auth.actions import accounts, codes, sessions
 from services.auth.identifiers import Email, Phone
 from services.auth.models import Identifier
 from services.auth.resources import Resources
@@ -26,7 +26,14 @@ def resources_of(request: Request) -> Resources:
     return resources
 
 
+def address_of(request: Request) -> str:
+    """Return the client's address: the gateway puts it, and nothing else, into the header."""
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    return forwarded or (request.client.host if request.client else "")
+
+
 Res = Annotated[Resources, Depends(resources_of)]
+Address = Annotated[str, Depends(address_of)]
 
 
 class IdentifierIn(Body):
@@ -129,20 +136,23 @@ class GrantOut(BaseModel):
 
 
 @router.post("/auth/signup", status_code=201, tags=["auth"])
-async def sign_up(body: SignUpIn, res: Res) -> SignedUpOut:
-    """Register a phone number or an e-mail address; repeating it changes nothing."""
-    await actions.sign_up(res, body.identifier(), name=body.name)
+async def sign_up(body: SignUpIn, res: Res, address: Address) -> SignedUpOut:
+    """Register a phone number or an e-mail address.
+
+    Repeating it changes the name, and once a code has verified the account, nothing.
+    """
+    await accounts.sign_up(res, body.identifier(), name=body.name, address=address)
     return SignedUpOut()
 
 
 @router.post("/auth/send-otp", status_code=202, response_model_exclude_none=True, tags=["auth"])
-async def send_otp(body: IdentifierIn, res: Res) -> SentOtpOut:
+async def send_otp(body: IdentifierIn, res: Res, address: Address) -> SentOtpOut:
     """Send a one-time code of six digits; while one is live, the same again.
 
     At most 10 in 10 minutes. With OTP_SENDER=mock the answer holds the code.
     """
     identifier = body.identifier()
-    sent = await actions.send_otp(res, identifier)
+    sent = await codes.send_otp(res, identifier, address=address)
     return SentOtpOut(
         channel="sms" if identifier.kind == "phone" else "email",
         expires_in=sent.expires_in,
@@ -152,25 +162,29 @@ async def send_otp(body: IdentifierIn, res: Res) -> SentOtpOut:
 
 
 @router.post("/auth/verify-otp", tags=["auth"])
-async def verify_otp(body: VerifyOtpIn, res: Res) -> GrantOut:
-    """Trade a one-time code for tokens. A code works once and stands five guesses."""
-    return GrantOut.model_validate(await actions.verify_otp(res, body.identifier(), otp=body.otp))
+async def verify_otp(body: VerifyOtpIn, res: Res, address: Address) -> GrantOut:
+    """Trade a one-time code for tokens.
+
+    A code works once and stands five guesses; an identifier stands 20 wrong ones a day.
+    """
+    grant = await codes.verify_otp(res, body.identifier(), otp=body.otp, address=address)
+    return GrantOut.model_validate(grant)
 
 
 @router.post("/auth/refresh", tags=["auth"])
 async def refresh(body: RefreshIn, res: Res) -> GrantOut:
     """Trade a refresh token for the next one and a fresh access token.
 
-    The token before the newest is accepted for 30 seconds more and leads to the same successor;
+    The token before the newest is accepted for 60 seconds more and leads to the same successor;
     an older one ends the session.
     """
-    return GrantOut.model_validate(await actions.refresh(res, body.refresh_token))
+    return GrantOut.model_validate(await sessions.refresh(res, body.refresh_token))
 
 
 @router.get("/user/me", tags=["user"])
 async def read_me(caller: CurrentUser, res: Res) -> UserOut:
     """Return the user whose access token it is."""
-    return UserOut.model_validate(await actions.read_me(res, caller.user_id))
+    return UserOut.model_validate(await accounts.read_me(res, caller.user_id))
 
 
 @router.get("/.well-known/jwks.json", tags=["auth"])

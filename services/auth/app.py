@@ -5,11 +5,16 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from libs.common import inbox
+from libs.common.background import every
 from libs.common.http import create_service
 from services.auth import api, consumers
+from services.auth.actions import housekeeping
 from services.auth.resources import open_resources
 from services.auth.settings import Settings
 from services.auth.tokens import LocalVerifier
+
+HOUSEKEEPING_INTERVAL_S = 60
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -26,7 +31,12 @@ def create_app(settings: Settings) -> FastAPI:
             }
             res.brokers.consume.context.set_global("resources", res)
             res.brokers.consume.include_router(consumers.make_router())
-            async with res.brokers.running(), res.relay.running():
+            async with (
+                res.brokers.running(),
+                res.relay.running(),
+                inbox.purging(res.db),
+                every(HOUSEKEEPING_INTERVAL_S, lambda: housekeeping.delete_stale(res)),
+            ):
                 yield
 
     return create_service("Thoughtflow auth", lifespan=lifespan, routers=[api.router])

@@ -24,6 +24,10 @@ class CodeMaker:
         text = f"{identifier.kind}:{identifier.value}"
         return hmac.digest(self._identifier_key, text.encode(), "sha256")
 
+    def address_hash(self, network: str, *, counted: str) -> bytes:
+        """Return 32 bytes that stand for what a network did, e.g. how often it signed up."""
+        return hmac.digest(self._identifier_key, f"{counted}@{network}".encode(), "sha256")
+
     def code(self, code_id: UUID, nonce: bytes) -> str:
         """Return six digits, leading zeros kept.
 

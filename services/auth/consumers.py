@@ -7,7 +7,7 @@ from faststream.rabbit import RabbitRouter
 
 from libs.common.events import SubscriptionChanged
 from libs.common.topology import EVENTS, queue
-from services.auth import actions
+from services.auth.actions import accounts
 from services.auth.resources import Resources
 
 Res = Annotated[Resources, Context("resources")]
@@ -20,6 +20,6 @@ def make_router() -> RabbitRouter:
     @router.subscriber(queue("auth", SubscriptionChanged), EVENTS)
     async def on_subscription_changed(event: SubscriptionChanged, res: Res) -> None:
         """Show the new plan at `/user/me`."""
-        await actions.record_plan(res, event)
+        await accounts.record_plan(res, event)
 
     return router

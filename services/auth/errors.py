@@ -44,6 +44,19 @@ class OtpCooldownError(LimitReachedError):
         )
 
 
+class AddressLimitError(LimitReachedError):
+    """Too much came from this network."""
+
+    code = "address_limit_reached"
+
+    def __init__(self, *, retry_after_s: int) -> None:
+        super().__init__(
+            f"too many sign-ups, codes or wrong guesses from your network; wait {retry_after_s} "
+            "seconds",
+            headers={"Retry-After": str(retry_after_s)},
+        )
+
+
 class RefreshInvalidError(UnauthenticatedError):
     """The refresh token is unknown, expired or revoked."""
 

@@ -57,6 +57,8 @@ class OneTimeCode:
         attempts: guesses made so far, right ones included.
         used_at: when it was accepted.
         sent_at: when codes went out to this identifier lately, oldest first.
+        failures: wrong guesses at this identifier, at earlier codes too.
+        failures_since: when the first of those was made.
     """
 
     id: UUID
@@ -65,6 +67,8 @@ class OneTimeCode:
     attempts: int
     used_at: datetime | None
     sent_at: tuple[datetime, ...]
+    failures: int = 0
+    failures_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from libs.common.broker import Brokers, make_brokers
 from libs.common.clock import utc_now
 from libs.common.db import Pool, open_pool
 from libs.common.outbox import Relay
-from services.auth import store
 from services.auth.codes import CodeMaker
 from services.auth.refresh_tokens import RefreshTokens
 from services.auth.senders import MockSender, Sender
 from services.auth.settings import Settings
+from services.auth.store import signing_keys
 from services.auth.tokens import Keyring, make_sealed_key
 
 
@@ -61,9 +61,9 @@ async def load_keyring(db: Pool, secret: str) -> Keyring:
         SigningKeyLockedError: `secret` is not the one they were sealed with.
     """
     async with db.acquire() as conn, conn.transaction():
-        await store.lock_signing_keys(conn)
-        stored = await store.list_signing_keys(conn)
+        await signing_keys.lock_signing_keys(conn)
+        stored = await signing_keys.list_signing_keys(conn)
         if not stored:
             stored = [make_sealed_key(secret)]
-            await store.insert_signing_key(conn, stored[0], utc_now())
+            await signing_keys.insert_signing_key(conn, stored[0], utc_now())
     return Keyring(stored, secret=secret)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
 
 from services.auth.errors import OtpAttemptsExceededError, OtpCooldownError
@@ -11,7 +12,12 @@ from services.auth.models import OneTimeCode, Session
 MAX_ATTEMPTS = 5
 MAX_SENDS = 10
 SEND_WINDOW = timedelta(minutes=10)
-REUSE_WINDOW = timedelta(seconds=30)
+MAX_FAILURES = 20
+"""Wrong guesses per identifier and `FAILURE_WINDOW`, whichever codes they are made at."""
+
+FAILURE_WINDOW = timedelta(days=1)
+ADDRESS_WINDOW = timedelta(hours=1)
+REUSE_WINDOW = timedelta(seconds=60)
 """How long the last but one refresh token stays good: an answer got lost, or two tabs raced."""
 
 SESSION_LIFE = timedelta(days=30)
@@ -31,14 +37,41 @@ def ensure_may_send(code: OneTimeCode, now: datetime) -> None:
     """Refuse a send that would be useless or too much.
 
     Raises:
-        OtpAttemptsExceededError: the code is dead; a new one would give five more guesses.
+        OtpAttemptsExceededError: the code is dead, a new one would give five more guesses; or
+            the identifier used up those of the day.
         OtpCooldownError: `MAX_SENDS` went out within `SEND_WINDOW`.
     """
-    if not is_over(code, now) and code.attempts >= MAX_ATTEMPTS:
-        raise OtpAttemptsExceededError(retry_after_s=seconds_until(code.expires_at, now))
+    retry_at = guesses_return_at(code, now)
+    if retry_at is not None:
+        raise OtpAttemptsExceededError(retry_after_s=seconds_until(retry_at, now))
     recent = recent_sends(code.sent_at, now)
     if len(recent) >= MAX_SENDS:
         raise OtpCooldownError(retry_after_s=seconds_until(recent[0] + SEND_WINDOW, now))
+
+
+def guesses_return_at(code: OneTimeCode, now: datetime) -> datetime | None:
+    """Return when the identifier may be guessed at again, None if it may be by now."""
+    since = code.failures_since
+    if since is not None and code.failures >= MAX_FAILURES and now < since + FAILURE_WINDOW:
+        return since + FAILURE_WINDOW
+    if not is_over(code, now) and code.attempts >= MAX_ATTEMPTS:
+        return code.expires_at
+    return None
+
+
+def network_of(address: str) -> str:
+    """Return what an address is counted by: its /24 in IPv4, its /64 in IPv6.
+
+    One customer owns at least so much of IPv6, and a botnet's landlord often so much of IPv4. All
+    that is no address counts as one.
+    """
+    try:
+        parsed = ip_address(address.strip().partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, IPv6Address):
+        parsed = parsed.ipv4_mapped or parsed
+    return str(ip_network((parsed, 24 if parsed.version == 4 else 64), strict=False))
 
 
 def recent_sends(sent_at: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:

@@ -1,7 +1,6 @@
 """Access tokens: the keys that sign them, the JWKS that proves them."""
 
 import secrets
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -100,6 +99,5 @@ class LocalVerifier(TokenVerifier):
 
     @override
     async def _fetch_keys(self) -> None:
-        self._fetched_at = time.monotonic()
         keys = jwt.PyJWKSet.from_dict(self._keyring.jwks()).keys
         self._keys = {key.key_id: key for key in keys if key.key_id}

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from libs.common.http import CurrentUser, Problem
-from services.billing import actions, pages
+from services.billing import pages
+from services.billing.actions import checkouts, users, webhooks
 from services.billing.errors import BillingUnavailableError
 from services.billing.models import CheckoutOut, Received, SubscriptionOut
 from services.billing.resources import Resources
@@ -29,7 +30,10 @@ Res = Annotated[Resources, Depends(_resources)]
     status_code=201,
     responses={
         200: {"model": CheckoutOut, "description": "The session that is open already"},
-        409: {"model": Problem, "description": "`already_subscribed` or `payment_overdue`"},
+        409: {
+            "model": Problem,
+            "description": "`already_subscribed`, `payment_overdue` or `subscription_exists`",
+        },
         503: {"model": Problem, "description": "`billing_unavailable`"},
     },
 )
@@ -45,7 +49,7 @@ async def subscribe_pro(
     every call returns until it is paid or expires.
     """
     del idempotency_key  # validated like everywhere; the session itself makes repeats harmless
-    checkout, created = await actions.subscribe_pro(res, user.user_id)
+    checkout, created = await checkouts.subscribe_pro(res, user.user_id)
     response.status_code = 201 if created else 200
     return CheckoutOut(
         checkout_url=checkout.url, session_id=checkout.session_id, expires_at=checkout.expires_at
@@ -55,7 +59,7 @@ async def subscribe_pro(
 @router.get("/subscription/status")
 async def subscription_status(user: CurrentUser, res: Res) -> SubscriptionOut:
     """Return the caller's plan and what it grants."""
-    return await actions.subscription_status(res, user.user_id)
+    return await users.subscription_status(res, user.user_id)
 
 
 @router.get("/subscription/complete", response_class=HTMLResponse)
@@ -64,7 +68,7 @@ async def complete_checkout(
 ) -> HTMLResponse:
     """Tell a person who comes back from Stripe whether Pro is active; a page for browsers."""
     try:
-        is_pro = await actions.complete_checkout(res, session_id)
+        is_pro = await checkouts.complete_checkout(res, session_id)
     except (BillingUnavailableError, TimeoutError) as exc:
         # The payment is safe at Stripe, and the page asks again: no reason to frighten anyone.
         log.warning("completion_unknown", error=type(exc).__name__)
@@ -83,5 +87,5 @@ async def receive_stripe_event(
     request: Request, res: Res, stripe_signature: Annotated[str | None, Header()] = None
 ) -> Received:
     """Take an event from Stripe, signed with the endpoint's secret; repeats are welcome."""
-    await actions.receive_stripe_event(res, await request.body(), stripe_signature)
+    await webhooks.receive_stripe_event(res, await request.body(), stripe_signature)
     return Received()

@@ -5,13 +5,15 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from libs.common import inbox
 from libs.common.db import Pool
 from libs.common.http import create_service
 from libs.common.identity import TokenVerifier
-from services.billing import api, consumers, store
+from services.billing import api, consumers
 from services.billing.applier import Applier
 from services.billing.resources import open_resources
 from services.billing.settings import Settings
+from services.billing.store import customers
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -28,7 +30,12 @@ def create_app(settings: Settings) -> FastAPI:
             }
             res.brokers.consume.context.set_global("resources", res)
             res.brokers.consume.include_router(consumers.make_router())
-            async with res.brokers.running(), res.relay.running(), Applier(res).running():
+            async with (
+                res.brokers.running(),
+                res.relay.running(),
+                inbox.purging(res.db),
+                Applier(res).running(),
+            ):
                 yield
 
     return create_service("Thoughtflow billing", lifespan=lifespan, routers=[api.router])
@@ -36,4 +43,4 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _ping(db: Pool) -> None:
     async with db.acquire() as conn:
-        await store.ping(conn)
+        await customers.ping(conn)

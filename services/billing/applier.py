@@ -8,9 +8,10 @@ from datetime import timedelta
 import structlog
 
 from libs.common.clock import utc_now
-from services.billing import actions, store
+from services.billing.actions import syncing
 from services.billing.errors import BillingUnavailableError
 from services.billing.resources import Resources
+from services.billing.store import customers, events
 
 log = structlog.stdlib.get_logger()
 BATCH = 20
@@ -20,6 +21,14 @@ SAFETY_NET_S = 1.0
 SWEEP_INTERVAL_S = 60.0
 STALE = timedelta(hours=1)
 """Age at which a copy is compared with Stripe again: webhooks get lost, and grace runs out."""
+
+SWEEP_AGAIN = timedelta(minutes=5)
+"""How soon the sweep tries a customer again whom it could not compare."""
+
+KEEP_EVENTS = timedelta(days=30)
+"""How long applied events are kept for people to read; Stripe repeats one for three days."""
+
+_EXPECTED = (BillingUnavailableError, TimeoutError)
 
 
 class Applier:
@@ -50,30 +59,40 @@ class Applier:
         content of events do not matter.
         """
         async with self._res.db.acquire() as conn:
-            customers = await store.due_customers(conn, now=utc_now(), limit=BATCH)
-        await asyncio.gather(*(self._apply(customer) for customer in customers))
-        return len(customers)
+            due = await events.due_customers(conn, now=utc_now(), limit=BATCH)
+        await asyncio.gather(*(self._apply(customer) for customer in due))
+        return len(due)
 
     async def sweep(self) -> int:
         """Compare up to `BATCH` old copies with Stripe and return how many could be."""
+        now = utc_now()
         async with self._res.db.acquire() as conn:
-            customers = await store.stale_customers(conn, before=utc_now() - STALE, limit=BATCH)
-        return sum([await self._refresh(customer) for customer in customers])
+            claimed = await customers.claim_stale_customers(
+                conn, now=now, before=now - STALE, tried_before=now - SWEEP_AGAIN, limit=BATCH
+            )
+        return sum([await self._refresh(customer) for customer in claimed])
+
+    async def tidy(self) -> None:
+        """Announce allowances that a setting changed, and delete a batch of old events."""
+        while await syncing.announce_grants(self._res) == syncing.BATCH:
+            pass
+        async with self._res.db.acquire() as conn:
+            await events.delete_old_events(conn, before=utc_now() - KEEP_EVENTS, limit=1000)
 
     async def _apply(self, stripe_customer_id: str) -> None:
         try:
-            await actions.sync_customer(self._res, stripe_customer_id)
-        except (BillingUnavailableError, TimeoutError) as exc:
+            await syncing.sync_customer(self._res, stripe_customer_id)
+        except Exception as exc:  # noqa: BLE001 - one customer must not stop the rest
             error = type(exc).__name__
-            log.warning("stripe_events_postponed", error=error)
+            _log_postponed("stripe_events_postponed", stripe_customer_id, exc)
             async with self._res.db.acquire() as conn:
-                await store.postpone_events(conn, stripe_customer_id, now=utc_now(), error=error)
+                await events.postpone_events(conn, stripe_customer_id, now=utc_now(), error=error)
 
     async def _refresh(self, stripe_customer_id: str) -> bool:
         try:
-            await actions.sync_customer(self._res, stripe_customer_id)
-        except (BillingUnavailableError, TimeoutError) as exc:
-            log.warning("sweep_postponed", error=type(exc).__name__)
+            await syncing.sync_customer(self._res, stripe_customer_id)
+        except Exception as exc:  # noqa: BLE001 - one customer must not stop the rest
+            _log_postponed("sweep_postponed", stripe_customer_id, exc)
             return False
         return True
 
@@ -94,8 +113,19 @@ class Applier:
     async def _sweep_forever(self) -> None:
         while True:
             try:
+                await self.tidy()
                 while await self.sweep() == BATCH:
                     pass
             except Exception as exc:  # noqa: BLE001 - it must outlive any outage
                 log.warning("sweep_failed", error=type(exc).__name__)
             await asyncio.sleep(SWEEP_INTERVAL_S)
+
+
+def _log_postponed(event: str, stripe_customer_id: str, exc: Exception) -> None:
+    """Log an outage as a line, and what nobody thought of with its traceback."""
+    log.warning(
+        event,
+        stripe_customer_id=stripe_customer_id,
+        error=type(exc).__name__,
+        exc_info=None if isinstance(exc, _EXPECTED) else exc,
+    )

@@ -7,7 +7,7 @@ from faststream.rabbit import RabbitRouter
 
 from libs.common.events import UserRegistered
 from libs.common.topology import EVENTS, queue
-from services.billing import actions
+from services.billing.actions import users
 from services.billing.resources import Resources
 
 Res = Annotated[Resources, Context("resources")]
@@ -19,6 +19,6 @@ def make_router() -> RabbitRouter:
 
     @router.subscriber(queue("billing", UserRegistered), EVENTS)
     async def on_user_registered(event: UserRegistered, res: Res) -> None:
-        await actions.record_user(res, event)
+        await users.record_user(res, event)
 
     return router

@@ -12,6 +12,12 @@ class AlreadySubscribedError(ConflictError):
     code = "already_subscribed"
 
 
+class SubscriptionExistsError(ConflictError):
+    """The user has a subscription that is neither in force nor over."""
+
+    code = "subscription_exists"
+
+
 class PaymentOverdueError(ConflictError):
     """The user has a subscription that waits for a payment."""
 
@@ -19,7 +25,7 @@ class PaymentOverdueError(ConflictError):
 
 
 class BillingUnavailableError(UnavailableError):
-    """Stripe gave no usable answer.
+    """Billing can give no answer for now.
 
     Attributes:
         answered: Stripe refused, and would repeat that to the same idempotency key; false means

@@ -5,11 +5,11 @@ Waiting costs no PostgreSQL connection: who does not get the lock gives the conn
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
 from libs.common.db import Connection, Pool
-from services.billing import store
+from services.billing.store import customers
 
 POLL_S = 0.05
 
@@ -32,14 +32,17 @@ class UserLocks:
         """Hold the user's lock while the block runs; yields the connection that holds it.
 
         Raises:
-            TimeoutError: others held it for `within_s` seconds.
+            TimeoutError: for `within_s` seconds others held it, or all slots or connections.
         """
         deadline = asyncio.get_running_loop().time() + within_s
-        while asyncio.get_running_loop().time() < deadline:
-            async with self._slots, self._db.acquire() as conn:
-                if await store.try_lock_user(conn, user_id):
+        while True:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout_at(deadline):
+                    await stack.enter_async_context(self._slots)
+                    conn = await stack.enter_async_context(self._db.acquire())
+                    taken = await customers.try_lock_user(conn, user_id)
+                if taken:
                     # Going back to its pool, the connection lets go of the lock.
                     yield conn
                     return
             await asyncio.sleep(POLL_S)
-        raise TimeoutError(f"the lock was not free within {within_s} s")

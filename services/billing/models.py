@@ -20,6 +20,7 @@ class Subscription:
         period_start: start of the current period, UTC; a `past_due` one was not paid from here on.
         period_end: end of the current period, UTC.
         ends_at: when it is set to end, UTC, if it is.
+        price_ids: what it is for.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Subscription:
     period_start: datetime
     period_end: datetime
     ends_at: datetime | None
+    price_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,13 @@ class KnownStanding:
         standing: the standing.
         version: grows with each change; 0 before the first.
         as_of: when Stripe was asked, UTC; None means never.
+        messages_per_day: what was announced with that version; None for any number.
     """
 
     standing: Standing = Standing()
     version: int = 0
     as_of: datetime | None = None
+    messages_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

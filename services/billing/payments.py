@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, cast
+from uuid import UUID
 
 import stripe
 from typing_extensions import override
@@ -29,8 +30,15 @@ _NOT_KEPT = {409, 429}
 class Payments(Protocol):
     """What billing asks of Stripe; every method raises `BillingUnavailableError`."""
 
-    async def create_customer(self, customer: Customer, *, idempotency_key: str) -> str:
-        """Return the id of a new Stripe customer."""
+    async def create_customer(self, user_id: UUID, *, idempotency_key: str) -> str:
+        """Return the id of a new Stripe customer, who has no more than our id."""
+
+    async def describe_customer(self, customer: Customer) -> None:
+        """Tell Stripe how the customer can be reached, as far as we know.
+
+        Raises:
+            CustomerGoneError: the customer was deleted at Stripe.
+        """
 
     async def open_checkout(
         self, customer: Customer, *, success_url: str, cancel_url: str, idempotency_key: str
@@ -43,6 +51,9 @@ class Payments(Protocol):
 
     async def session_state(self, session_id: str) -> SessionState | None:
         """Return what became of a session, None if Stripe does not know it."""
+
+    async def expire_session(self, session_id: str) -> SessionState | None:
+        """End a session unless it has ended, and return what became of it, as above."""
 
     async def subscriptions_of(self, stripe_customer_id: str) -> list[Subscription]:
         """Return the customer's newest 100 subscriptions, ended ones included."""
@@ -65,17 +76,26 @@ class Stripe(Payments):
         self._pro_price_id = pro_price_id
 
     @override
-    async def create_customer(self, customer: Customer, *, idempotency_key: str) -> str:
-        known = {"email": customer.email, "phone": customer.phone, "name": customer.name}
-        params: Any = {key: value for key, value in known.items() if value}
-        params["metadata"] = {"user_id": str(customer.user_id)}
+    async def create_customer(self, user_id: UUID, *, idempotency_key: str) -> str:
         try:
+            # Nothing that may change: the same key must always come with the same parameters.
             created = await self._client.v1.customers.create_async(
-                params, {"idempotency_key": idempotency_key}
+                {"metadata": {"user_id": str(user_id)}}, {"idempotency_key": idempotency_key}
             )
         except stripe.StripeError as exc:
             raise _translated(exc) from exc
         return created.id
+
+    @override
+    async def describe_customer(self, customer: Customer) -> None:
+        known = {"email": customer.email, "phone": customer.phone, "name": customer.name}
+        params: Any = {key: value for key, value in known.items() if value}
+        if not params or customer.stripe_customer_id is None:
+            return
+        try:
+            await self._client.v1.customers.update_async(customer.stripe_customer_id, params)
+        except stripe.StripeError as exc:
+            raise _translated(exc) from exc
 
     @override
     async def open_checkout(
@@ -111,9 +131,20 @@ class Stripe(Payments):
             raise _translated(exc) from exc
         except stripe.StripeError as exc:
             raise _translated(exc) from exc
-        # Stripe's words; the SDK's type is any string.
-        status = cast("Literal['open', 'complete', 'expired']", session.status)
-        return SessionState(status, _customer_id(session.customer))
+        return _session_state(session)
+
+    @override
+    async def expire_session(self, session_id: str) -> SessionState | None:
+        try:
+            session = await self._client.v1.checkout.sessions.expire_async(session_id)
+        except stripe.InvalidRequestError as exc:
+            state = await self.session_state(session_id)
+            if state is not None and state.status == "open":
+                raise _translated(exc) from exc
+            return state  # it had ended a moment before
+        except stripe.StripeError as exc:
+            raise _translated(exc) from exc
+        return _session_state(session)
 
     @override
     async def subscriptions_of(self, stripe_customer_id: str) -> list[Subscription]:
@@ -159,7 +190,8 @@ def read_event(
     if not header.isascii() or not any(_signed(body, header, secret) for secret in secrets):
         raise BadSignatureError("send Stripe's own body with a current Stripe-Signature header")
     # The SDK refuses old timestamps and lets future ones pass.
-    stamps = [part.partition("=")[2] for part in header.split(",") if part.startswith("t=")]
+    parts = [part.split("=") for part in header.split(",")]  # and reads no further than a second =
+    stamps = [part[1] for part in parts if part[0] == "t"]
     if abs(int(stamps[0]) - now.timestamp()) > TOLERANCE_S:
         raise BadSignatureError("the Stripe-Signature header is not current; check the clock")
     try:
@@ -195,6 +227,12 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and _ID.fullmatch(value) else None
 
 
+def _session_state(session: stripe.checkout.Session) -> SessionState:
+    # Stripe's words; the SDK's type is any string.
+    status = cast("Literal['open', 'complete', 'expired']", session.status)
+    return SessionState(status, _customer_id(session.customer))
+
+
 def _customer_id(customer: str | stripe.Customer | None) -> str | None:
     return customer if isinstance(customer, str | None) else customer.id
 
@@ -210,6 +248,7 @@ def _subscription(it: stripe.Subscription) -> Subscription:
         period_start=_instant(max(item.current_period_start for item in items)),
         period_end=_instant(max(item.current_period_end for item in items)),
         ends_at=None if ends_at is None else _instant(ends_at),
+        price_ids=frozenset(item.price.id for item in items),
     )
 
 
@@ -222,10 +261,10 @@ def _translated(exc: stripe.StripeError) -> BillingUnavailableError:
     answered = exc.http_status is not None and exc.http_status not in _NOT_KEPT
     headers = cast("Mapping[str, str]", exc.headers or {})
     extra = {"stripe_request_id": headers["request-id"]} if "request-id" in headers else None
-    if isinstance(exc, stripe.InvalidRequestError) and (exc.code, exc.param) == (
-        "resource_missing",
-        "customer",
-    ):
+    if isinstance(exc, stripe.InvalidRequestError) and (exc.code, exc.param) in {
+        ("resource_missing", "customer"),
+        ("resource_missing", "id"),  # where it is part of the path
+    }:
         return CustomerGoneError("the payment could not be prepared; try again", answered=True)
     return BillingUnavailableError(
         "Stripe does not answer as it should; try again in a few seconds",

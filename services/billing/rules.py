@@ -1,10 +1,14 @@
 """What a business person would recognise: who is Pro, and who may subscribe."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from libs.common.events import Entitlements, Plan
-from services.billing.errors import AlreadySubscribedError, PaymentOverdueError
+from services.billing.errors import (
+    AlreadySubscribedError,
+    PaymentOverdueError,
+    SubscriptionExistsError,
+)
 from services.billing.models import Standing, Subscription
 
 # Best first; what is not listed is worse than all of these.
@@ -18,6 +22,22 @@ _STATUSES = (
     "canceled",
     "incomplete_expired",
 )
+
+
+_OVER = {"none", "canceled", "incomplete_expired"}
+"""After these nothing can come back to life and be charged."""
+
+
+def pro_subscriptions(
+    subscriptions: Iterable[Subscription], *, price_ids: Collection[str]
+) -> list[Subscription]:
+    """Return those that are for Pro; the account may sell other things too."""
+    return [each for each in subscriptions if not each.price_ids.isdisjoint(price_ids)]
+
+
+def alive(subscriptions: Iterable[Subscription]) -> list[Subscription]:
+    """Return those that charge the customer, or may do so again."""
+    return [each for each in subscriptions if each.status not in _OVER]
 
 
 def effective(
@@ -57,12 +77,22 @@ def ensure_may_subscribe(standing: Standing) -> None:
     Raises:
         AlreadySubscribedError: the user is Pro.
         PaymentOverdueError: the user's subscription waits for a payment.
+        SubscriptionExistsError: it is in any other state in which it may be charged again.
     """
     if standing.plan == "pro":
         raise AlreadySubscribedError("you are on the Pro plan already; there is nothing to pay")
     if standing.status in {"past_due", "unpaid"}:
         raise PaymentOverdueError(
             "your Pro subscription has an unpaid invoice; pay it by the link in Stripe's e-mail"
+        )
+    if standing.status == "incomplete":
+        raise PaymentOverdueError(
+            "your first payment is not confirmed yet; confirm it by the link in Stripe's e-mail, "
+            "or subscribe again tomorrow, when it has expired"
+        )
+    if standing.status not in _OVER:
+        raise SubscriptionExistsError(
+            f"your Pro subscription is {standing.status}; have it resumed or cancelled first"
         )
 
 

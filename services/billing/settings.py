@@ -15,7 +15,8 @@ class Settings(CommonSettings):
         stripe_api_base: where Stripe's API is, without a slash at the end; unset is Stripe itself.
         stripe_webhook_secret: `whsec_...` of the endpoint, several separated by commas while one
             replaces another; unset or empty closes the endpoint.
-        stripe_pro_price_id: the recurring price that makes a user Pro, `price_...`.
+        stripe_pro_price_id: the recurring price of Pro, `price_...`; of several with commas between
+            them the first is sold, and each makes a user Pro.
         public_url: where people reach the gateway, without a slash at the end.
         basic_messages_per_day: messages that the Basic plan grants per UTC day.
         past_due_grace_days: days that Pro outlives the start of a period whose payment failed.
@@ -24,7 +25,7 @@ class Settings(CommonSettings):
     stripe_secret_key: SecretStr = Field(min_length=1)
     stripe_api_base: str | None = Field(default=None, pattern="^https?://.*[^/]$")
     stripe_webhook_secret: SecretStr | None = None
-    stripe_pro_price_id: str = Field(min_length=1)
+    stripe_pro_price_id: str = Field(pattern="^[^ ,]+( *, *[^ ,]+)*$")
     public_url: str = Field(pattern="^https?://.*[^/]$")
     basic_messages_per_day: int = Field(default=20, ge=0)
     past_due_grace_days: int = Field(default=3, ge=0, le=60)
@@ -34,3 +35,8 @@ class Settings(CommonSettings):
     def _empty_is_unset(cls, value: Any) -> Any:
         # Compose files pass an unset variable on as an empty one.
         return None if value == "" else value
+
+    @property
+    def pro_price_ids(self) -> list[str]:
+        """The prices that make a user Pro; the first one is sold."""
+        return [price_id.strip() for price_id in self.stripe_pro_price_id.split(",")]

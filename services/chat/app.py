@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from libs.common import inbox
 from libs.common.background import every
 from libs.common.http import create_service
 from libs.common.identity import TokenVerifier
@@ -34,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
             async with (
                 res.brokers.running(),
                 res.relay.running(),
+                inbox.purging(res.db),
                 every(SWEEP_INTERVAL_S, lambda: replies.fail_overdue_replies(res)),
             ):
                 yield

@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-
 from libs.common.broker import Brokers, make_brokers
 from libs.common.cache import GuardedCache
 from libs.common.db import Pool, open_pool
+from libs.common.multiplexed import MultiplexedRedis
 from libs.common.outbox import Relay
 from services.chat.settings import Settings
 
@@ -21,7 +20,6 @@ class Resources:
 
     settings: Settings
     db: Pool
-    redis: Redis
     cache: GuardedCache
     brokers: Brokers
     relay: Relay
@@ -33,14 +31,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         db = await open_pool(settings.database_url, schema="chat", max_size=settings.db_pool_size)
         stack.push_async_callback(db.close)
-        redis = Redis.from_url(
-            settings.redis_url,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-        )
+        redis = MultiplexedRedis(settings.redis_url, timeout_s=REDIS_TIMEOUT_S)
         stack.push_async_callback(redis.aclose)
         cache = GuardedCache(redis)
         stack.push_async_callback(cache.aclose)
         brokers = make_brokers(settings.rabbitmq_url, service="chat", prefetch=settings.prefetch)
         relay = Relay(db, brokers.publish)
-        yield Resources(settings, db, redis, cache, brokers, relay)
+        yield Resources(settings, db, cache, brokers, relay)

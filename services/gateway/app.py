@@ -11,10 +11,12 @@ from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from libs.common.background import in_background
 from libs.common.edge import request_id_of, send_problem
 from libs.common.errors import NotFoundError, ThoughtflowError
 from libs.common.http import create_service
 from libs.common.identity import Identity, bearer_token
+from libs.common.server import STOPPING
 from services.gateway import api
 from services.gateway.limits import ResponseHeaders
 from services.gateway.proxy import ClientGoneError, forward
@@ -34,7 +36,8 @@ def create_app(settings: Settings) -> ASGIApp:
         async with open_resources(settings) as res:
             app.state.resources = res
             app.state.probes = {"upstreams": res.upstreams["auth"].probe}
-            yield
+            async with in_background(_end_streams(app.state.stopping, res)):
+                yield
 
     own = create_service(
         "Thoughtflow",
@@ -66,6 +69,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
         if scope["type"] == "lifespan":
+            self._own.state.stopping = scope.get("state", {}).get(STOPPING) or asyncio.Event()
             await self._own(scope, receive, send)
         elif scope["type"] == "http":
             await self._serve(scope, receive, send)
@@ -73,6 +77,7 @@ class Gateway:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         request_id = request_id_of(headers)
+        send = _with_headers(send, cast("Resources", self._own.state.resources).cors.marks(headers))
         started = False
 
         async def send_noting(message: Message) -> None:
@@ -96,12 +101,16 @@ class Gateway:
     async def _handle(
         self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str
     ) -> None:
+        res = cast("Resources", self._own.state.resources)
+        if (allowed := res.cors.preflight(scope["method"], headers)) is not None:
+            await _send_empty(_marked(send, request_id), allowed)
+            return
         if not is_plain(scope["raw_path"], scope["query_string"]):
             raise NotFoundError("there is nothing at this path; see /docs")
         route = route_of(scope["method"], scope["path"])
-        res = cast("Resources", self._own.state.resources)
         peer = scope["client"][0] if scope["client"] else ""
-        forwarded_for = ",".join(headers.getlist("x-forwarded-for"))
+        hops = headers.getlist("x-forwarded-for") if res.clients.trust_proxies else ()
+        forwarded_for = ",".join(hops)
         client_ip = res.clients.client_ip(peer, forwarded_for)
         identity, extra = await _admit(res, route, headers, client_ip)
         if route.service is None:
@@ -115,6 +124,12 @@ class Gateway:
         await forward(
             upstream, scope, receive, send, client_ip=client_ip, request_id=request_id, extra=extra
         )
+
+
+async def _end_streams(stopping: asyncio.Event, res: Resources) -> None:
+    """End live replies as soon as the process begins to end; clients come back to another."""
+    await stopping.wait()
+    res.hub.end()
 
 
 async def _admit(
@@ -149,6 +164,11 @@ def _with_headers(send: Send, extra: ResponseHeaders) -> Send:
         await send(message)
 
     return send_with_headers if extra else send
+
+
+async def _send_empty(send: Send, headers: ResponseHeaders) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _marked(send: Send, request_id: str) -> Send:

@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from libs.common.background import in_background
+
 log = structlog.stdlib.get_logger()
 MAX_QUEUED = 256
 """Entries that a listener may be behind; then it reads the stream again instead."""
@@ -90,17 +92,13 @@ class Hub:
         self._redis = redis
         self._channels: dict[str, _Channel] = {}
         self._pubsub: PubSub | None = None
+        self._has_ended = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Read in the background while the block runs."""
-        task = asyncio.create_task(self._run())
-        try:
+        async with in_background(self._run()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def join(self, key: str, *, timeout_s: float = 2.0) -> Listener:
         """Return a listener that misses nothing published from now on; `part` from it in the end.
@@ -108,9 +106,13 @@ class Hub:
         If Redis does not confirm within `timeout_s`, the listener is told later that it is behind.
         """
         listener = Listener()
+        if self._has_ended:
+            listener.leave()
+            return listener
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = _Channel()
+            # With its listener from the start: a channel without any is dropped once confirmed.
+            channel = self._channels[key] = _Channel({listener})
             await self._tell_redis(subscribe=key)
         channel.listeners.add(listener)
         try:
@@ -119,6 +121,13 @@ class Hub:
         except TimeoutError:
             listener.unsure = True
         return listener
+
+    def end(self) -> None:
+        """Send every listener away, also those that are still to join."""
+        self._has_ended = True
+        for channel in self._channels.values():
+            for listener in channel.listeners:
+                listener.leave()
 
     async def part(self, key: str, listener: Listener) -> None:
         """Forget a listener; the last one of a channel takes the subscription along."""
@@ -145,20 +154,24 @@ class Hub:
 
     async def _run(self) -> None:
         while True:
-            pubsub = self._redis.pubsub()
             try:
-                await pubsub.subscribe(_OWN_CHANNEL)
-                self._pubsub = pubsub
-                if self._channels:
-                    await pubsub.subscribe(*self._channels)
-                await self._read(pubsub)
-            except (RedisError, OSError) as exc:
+                await self._subscribe_and_read()
+            except Exception as exc:  # noqa: BLE001 - without it live replies end for good
                 log.warning("subscriber_lost", error=type(exc).__name__)
-            finally:
-                self._pubsub = None
-                self._lose()
-                await pubsub.aclose()  # type: ignore[no-untyped-call]
             await asyncio.sleep(_RECONNECT_S)
+
+    async def _subscribe_and_read(self) -> None:
+        pubsub = self._redis.pubsub()
+        try:
+            await pubsub.subscribe(_OWN_CHANNEL)
+            self._pubsub = pubsub
+            if self._channels:
+                await pubsub.subscribe(*self._channels)
+            await self._read(pubsub)
+        finally:
+            self._pubsub = None
+            self._lose()
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
 
     async def _read(self, pubsub: PubSub) -> None:
         silent = False

@@ -45,8 +45,10 @@ class View:
 
     @property
     def key(self) -> str:
-        """The stream; it names the caller, so nobody else's can be read."""
-        return stream_key(self.user_id, self.reply_id)
+        """The stream; it names caller and room, so nobody else's and no other room's is read."""
+        return stream_key(
+            user_id=self.user_id, chatroom_id=self.chatroom_id, reply_id=self.reply_id
+        )
 
 
 async def look_up(res: Resources, view: View) -> dict[str, Any]:
@@ -60,9 +62,7 @@ async def look_up(res: Resources, view: View) -> dict[str, Any]:
     target = f"/chatroom/{view.chatroom_id}/message/{view.reply_id}"
     request = UpstreamRequest("GET", target.encode(), headers.encode("latin-1"))
     response = await res.upstreams["chat"].send(request)
-    body = b""
-    while chunk := await response.read(BODY_IDLE_TIMEOUT_S):
-        body += chunk
+    body = await response.read_all(BODY_IDLE_TIMEOUT_S)
     if response.status == _OK:
         message: dict[str, Any] = orjson.loads(body)
         if message.get("role") == "assistant":

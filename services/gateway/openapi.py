@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 import structlog
 
+from libs.common.background import in_background
 from libs.common.errors import ThoughtflowError
 from services.gateway.routes import Service, route_of
 from services.gateway.upstream import BODY_IDLE_TIMEOUT_S, Upstream, UpstreamRequest
@@ -87,21 +88,14 @@ class MergedDocument:
                 complete = await self.refresh(upstreams)
                 await asyncio.sleep(_RETRY_S)
 
-        task = asyncio.create_task(load())
-        try:
+        async with in_background(load()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 async def _fetch(upstream: Upstream) -> Document | None:
     try:
         response = await upstream.send(_REQUEST)
-        body = b""
-        while chunk := await response.read(BODY_IDLE_TIMEOUT_S):
-            body += chunk
+        body = await response.read_all(BODY_IDLE_TIMEOUT_S)
         document = orjson.loads(body) if response.status == 200 else None
     except (ThoughtflowError, orjson.JSONDecodeError) as exc:
         log.debug("openapi_not_fetched", error=type(exc).__name__)

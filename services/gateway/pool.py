@@ -6,10 +6,12 @@ from typing import cast
 from typing_extensions import override
 
 from services.gateway.errors import ServiceUnavailableError
-from services.gateway.response import UpstreamResponse
+from services.gateway.response import Budget, UpstreamResponse
 from services.gateway.settings import Address
 
 CONNECT_TIMEOUT_S = 2.0
+MAX_IDLE_S = 60.0
+"""Seconds after which a kept connection is not used again: our servers close theirs after 75."""
 
 
 class Connection(asyncio.Protocol):
@@ -17,13 +19,14 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, pool: "AddressPool") -> None:
         self.used = False
+        self.idle_since = 0.0
         self._pool = pool
         self._response: UpstreamResponse | None = None
         self._transport: asyncio.Transport | None = None
 
     def send(self, request: bytes, *, is_head: bool) -> UpstreamResponse:
         """Write the whole request and return its answer-to-be."""
-        response = UpstreamResponse(self, is_head=is_head)
+        response = UpstreamResponse(self, is_head=is_head, budget=self._pool.budget)
         if self._transport is None or self._transport.is_closing():
             response.fail()
             return response
@@ -81,6 +84,7 @@ class AddressPool:
     def __init__(self, address: Address, *, limit: int) -> None:
         self.host_header = f"host: {address[0]}:{address[1]}\r\n".encode()
         self.down_until = 0.0
+        self.budget = Budget()
         self._address = address
         self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(limit)
@@ -103,12 +107,18 @@ class AddressPool:
         try:
             while self._idle and not fresh:
                 connection = self._idle.pop()
-                if connection.is_open():
+                if asyncio.get_running_loop().time() - connection.idle_since > MAX_IDLE_S:
+                    connection.close()
+                elif connection.is_open():
                     return connection
             return await self._connect()
         except BaseException:
             self._slots.release()
             raise
+
+    def is_busy(self) -> bool:
+        """Return whether whoever asks now has to wait."""
+        return self._slots.locked()
 
     def take_back(self, connection: Connection) -> None:
         """Accept a lent connection again, open or closed."""
@@ -116,6 +126,7 @@ class AddressPool:
         if self._closed:
             connection.close()
         elif connection.is_open():
+            connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:

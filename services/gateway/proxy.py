@@ -92,8 +92,7 @@ async def _relay(
     headers += extra
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     if response.complete:
-        body = await response.read(BODY_IDLE_TIMEOUT_S)
-        await send({"type": "http.response.body", "body": body})
+        await _relay_body(response, send)
         return
     watch = asyncio.create_task(_close_when_gone(response, receive))
     try:
@@ -112,7 +111,7 @@ async def _relay_body(response: UpstreamResponse, send: Send) -> None:
             if not response.given_up:
                 log.warning("answer_cut", error=exc.code)
             return
-        more = bool(chunk)
+        more = not response.is_drained
         await send({"type": "http.response.body", "body": chunk, "more_body": more})
 
 

@@ -4,23 +4,27 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from libs.common.background import every
 from libs.common.identity import TokenVerifier
+from libs.common.multiplexed import MultiplexedRedis
+from services.gateway.cors import Cors
 from services.gateway.hub import Hub
 from services.gateway.limits import Limit, Limiter
 from services.gateway.openapi import REFRESH_S, MergedDocument
 from services.gateway.routes import Service
 from services.gateway.rules import ClientAddresses
-from services.gateway.settings import Settings, parse_addresses, parse_networks
+from services.gateway.settings import Settings, parse_addresses, parse_networks, parse_origins
 from services.gateway.store import AdmissionStore
 from services.gateway.upstream import Upstream
 
-REDIS_TIMEOUT_S = 0.25
-_REDIS_CONNECTIONS = 256
+REDIS_TIMEOUT_S = 1.0
+"""Seconds for an answer; above what a busy event loop lags behind, as a timeout lets all pass."""
+
+_REDIS_CONNECTIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Resources:
     clients: ClientAddresses
     hub: Hub
     document: MergedDocument
+    cors: Cors
 
 
 @asynccontextmanager
@@ -43,6 +48,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         redis = _redis(settings, timeout_s=REDIS_TIMEOUT_S)
         stack.push_async_callback(redis.aclose)
+        shared = MultiplexedRedis(settings.redis_url, timeout_s=REDIS_TIMEOUT_S)
+        stack.push_async_callback(shared.aclose)
         subscriber = _redis(settings, timeout_s=None)
         stack.push_async_callback(subscriber.aclose)
         upstreams = _upstreams(settings)
@@ -58,22 +65,23 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             redis,
             upstreams,
             TokenVerifier(settings.jwks_url),
-            _limiter(settings, redis),
+            _limiter(settings, shared),
             ClientAddresses(parse_networks(settings.trusted_proxies)),
             hub,
             document,
+            Cors(parse_origins(settings.allowed_origins)),
         )
 
 
 def _redis(settings: Settings, *, timeout_s: float | None) -> Redis:
-    client: Redis = Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         settings.redis_url,
         socket_timeout=timeout_s,
         socket_connect_timeout=REDIS_TIMEOUT_S,
         max_connections=_REDIS_CONNECTIONS,
         retry=Retry(NoBackoff(), 0),  # a request must not wait for a second try
     )
-    return client
+    return Redis.from_pool(pool)
 
 
 def _upstreams(settings: Settings) -> dict[Service, Upstream]:
@@ -89,7 +97,7 @@ def _upstreams(settings: Settings) -> dict[Service, Upstream]:
     }
 
 
-def _limiter(settings: Settings, redis: Redis) -> Limiter:
+def _limiter(settings: Settings, redis: MultiplexedRedis) -> Limiter:
     return Limiter(
         AdmissionStore(redis),
         user=Limit("user", settings.user_requests_per_minute, settings.user_burst),

@@ -13,7 +13,12 @@ import httptools
 from services.gateway.errors import BrokenAnswerError, GatewayTimeoutError
 
 HIGH_WATER = 256 * 1024
-"""Bytes that wait for a slow client before the service is slowed down."""
+"""Bytes that any answer may keep waiting here for a slow client."""
+
+MAX_BUFFERED = 16 * 1024 * 1024
+"""The same for an answer that gets a share of the `Budget`; then the service is slowed down."""
+
+MAX_READ_ALL = 16 * 1024 * 1024
 
 MAX_HEAD = 64 * 1024
 
@@ -31,6 +36,23 @@ class Carrier(Protocol):
         """Take the connection back; called once."""
 
 
+class Budget:
+    """Bytes beyond `HIGH_WATER` that all answers of an address may keep waiting.
+
+    What is here needs no connection any more: a client that reads slowly takes none from others.
+    """
+
+    def __init__(self, size: int = 64 * 1024 * 1024) -> None:
+        self.left = size
+
+    def take(self) -> bool:
+        """Take a share for one more `HIGH_WATER`; false if there is none left."""
+        if self.left < HIGH_WATER:
+            return False
+        self.left -= HIGH_WATER
+        return True
+
+
 class UpstreamResponse:
     """What a service answers to one request.
 
@@ -42,13 +64,15 @@ class UpstreamResponse:
         given_up: whether nobody waits for it any more.
     """
 
-    def __init__(self, carrier: Carrier, *, is_head: bool) -> None:
+    def __init__(self, carrier: Carrier, *, is_head: bool, budget: Budget | None = None) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.started = False
         self.complete = False
         self.given_up = False
         self._carrier: Carrier | None = carrier
+        self._budget = budget
+        self._allowance = HIGH_WATER
         self._is_head = is_head
         self._parser = httptools.HttpResponseParser(self)
         self._head_size = 0
@@ -59,6 +83,11 @@ class UpstreamResponse:
         self._paused = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the whole answer has been read."""
+        return self.complete and not self._chunks
 
     async def head(self, timeout_s: float) -> None:
         """Wait for status and headers.
@@ -71,7 +100,7 @@ class UpstreamResponse:
             await self._wait(timeout_s)
 
     async def read(self, timeout_s: float) -> bytes:
-        """Return all that came since the last call, or wait for more; empty at the end.
+        """Return what came, in pieces of about `HIGH_WATER`, or wait for it; empty at the end.
 
         Raises:
             GatewayTimeoutError: nothing came for that long.
@@ -79,17 +108,40 @@ class UpstreamResponse:
         """
         while not self._chunks and not self.complete:
             await self._wait(timeout_s)
-        data = b"".join(self._chunks) if len(self._chunks) != 1 else self._chunks[0]
-        self._chunks.clear()
-        self._buffered = 0
-        if self._paused and self._carrier is not None:
+        if self._buffered > HIGH_WATER:
+            data = self._first_chunks()
+        else:
+            data = b"".join(self._chunks) if len(self._chunks) != 1 else self._chunks[0]
+            self._chunks.clear()
+        self._buffered -= len(data)
+        if self._paused and self._carrier is not None and self._buffered <= HIGH_WATER:
             self._paused = False
             self._carrier.resume()
         return data
 
+    async def read_all(self, timeout_s: float) -> bytes:
+        """Return the whole body, and close.
+
+        Raises:
+            GatewayTimeoutError: nothing came for that long.
+            BrokenAnswerError: the answer ended too early, or is longer than `MAX_READ_ALL`.
+        """
+        body = bytearray()
+        try:
+            while chunk := await self.read(timeout_s):
+                body += chunk
+                if len(body) > MAX_READ_ALL:
+                    raise BrokenAnswerError("the service gave no usable answer; try again")
+        finally:
+            self.close()
+        return bytes(body)
+
     def close(self) -> None:
         """Give the answer up; a connection that is in the middle of it is closed."""
         self._end(reusable=False)
+        if self._budget is not None:
+            self._budget.left += self._allowance - HIGH_WATER
+            self._allowance = HIGH_WATER
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the connection."""
@@ -108,9 +160,8 @@ class UpstreamResponse:
             self._end(reusable=not self._leftover and self._keep_alive)
         elif self._head_size > MAX_HEAD and not self._has_head:
             self.fail()
-        elif self._buffered > HIGH_WATER and not self._paused and self._carrier is not None:
-            self._paused = True
-            self._carrier.pause()
+        elif self._buffered > self._allowance and not self._paused and not self._may_keep_more():
+            self._pause()
         if self._has_head or self._error:
             self._wake()
 
@@ -179,6 +230,24 @@ class UpstreamResponse:
             if name == b"transfer-encoding":
                 coding = value.lower()
         return not coding.endswith(b"chunked")
+
+    def _first_chunks(self) -> bytes:
+        chunks, size = [], 0
+        while self._chunks and size < HIGH_WATER:
+            chunks.append(self._chunks.popleft())
+            size += len(chunks[-1])
+        return b"".join(chunks)
+
+    def _may_keep_more(self) -> bool:
+        if self._budget is None or self._allowance >= MAX_BUFFERED or not self._budget.take():
+            return False
+        self._allowance += HIGH_WATER
+        return True
+
+    def _pause(self) -> None:
+        if self._carrier is not None:
+            self._paused = True
+            self._carrier.pause()
 
     def _end(self, *, reusable: bool) -> None:
         carrier, self._carrier = self._carrier, None

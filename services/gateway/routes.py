@@ -21,7 +21,7 @@ class Access(Enum):
     ANYONE = "anyone"
     """The rate limit of the address."""
     UNLIMITED = "unlimited"
-    """Nothing: health, documentation, and webhooks, whose sender signs them."""
+    """Nothing: a sign of life, and webhooks, whose sender signs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,11 @@ class Route:
     access: Access
 
 
-_OWN = Route(None, Access.UNLIMITED)
+_OWN = Route(None, Access.ANYONE)
 _LIVE = Route(None, Access.TOKEN)
 
 _EXACT = {
+    "/health/live": Route(None, Access.UNLIMITED),
     "/.well-known/jwks.json": Route("auth", Access.ANYONE),
     "/webhook/stripe": Route("billing", Access.UNLIMITED),
     "/subscription/complete": Route("billing", Access.ANYONE),

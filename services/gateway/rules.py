@@ -10,6 +10,7 @@ IPAddress = IPv4Address | IPv6Address
 HOP_BY_HOP = frozenset(
     {
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -20,7 +21,7 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-"""RFC 9110, section 7.6.1, and what older clients send."""
+"""RFC 9110, section 7.6.1, RFC 7540, section 3.2.1, and what older clients send."""
 
 _REPLACED = frozenset(
     {
@@ -39,6 +40,9 @@ _REPLACED = frozenset(
 _NOT_FORWARDED = HOP_BY_HOP | _REPLACED
 _NOT_RETURNED = HOP_BY_HOP | {b"server", b"date", b"x-request-id"}
 """uvicorn sets a date of its own."""
+
+_MAX_FORWARDED_FOR = 512
+"""Characters that are looked at, and remembered; an IPv6 address has up to 45."""
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -74,26 +78,38 @@ def returned_headers(
 
 
 def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
+    named: frozenset[bytes] = frozenset()
     for name, value in headers:
         if name == b"connection" and value.lower() not in {b"keep-alive", b"close"}:
-            return frozenset(part.strip() for part in value.lower().split(b","))
-    return frozenset()
+            named |= {part.strip() for part in value.lower().split(b",")}
+    return named
 
 
 class ClientAddresses:
-    """Tells clients apart by address, behind any number of trusted proxies."""
+    """Tells clients apart by address, behind any number of trusted proxies.
+
+    Attributes:
+        trust_proxies: whether `X-Forwarded-For` can matter at all.
+    """
 
     def __init__(self, trusted: Sequence[Network]) -> None:
+        self.trust_proxies = bool(trusted)
         self._trusted = trusted
-        self.client_ip = lru_cache(maxsize=4096)(self._client_ip)
+        self._remembered = lru_cache(maxsize=4096)(self._client_ip)
 
-    def _client_ip(self, peer: str, forwarded_for: str) -> str:
+    def client_ip(self, peer: str, forwarded_for: str) -> str:
         """Return the right-most address that is not a trusted proxy's.
 
         Args:
             peer: who connected to us.
-            forwarded_for: all `X-Forwarded-For` values in order, joined by commas.
+            forwarded_for: all `X-Forwarded-For` values in order, joined by commas; of a long one
+                only the last hops count, as no chain of proxies is that long.
         """
+        if len(forwarded_for) > _MAX_FORWARDED_FOR:
+            forwarded_for = forwarded_for[-_MAX_FORWARDED_FOR:].partition(",")[2]
+        return self._remembered(peer, forwarded_for)
+
+    def _client_ip(self, peer: str, forwarded_for: str) -> str:
         client = _parsed(peer)
         if client is None:
             return "0.0.0.0"  # noqa: S104 - a peer without an address: a Unix socket

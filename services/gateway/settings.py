@@ -33,9 +33,30 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Return the comma-separated origins as browsers send them.
+
+    Raises:
+        ValueError: one is no scheme://host or scheme://host:port; `*` is none.
+    """
+    origins = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in {"http", "https"}:
+            raise ValueError("give origins as https://host or https://host:port, without a path")
+        if not parts.hostname or parts.username is not None:
+            raise ValueError("give origins as https://host or https://host:port, without a user")
+    return origins
+
+
 def _checked_addresses(urls: str) -> str:
     parse_addresses(urls)
     return urls
+
+
+def _checked_origins(text: str) -> str:
+    parse_origins(text)
+    return text
 
 
 def _checked_networks(text: str) -> str:
@@ -52,6 +73,7 @@ class Settings(BaseServiceSettings):
     Attributes:
         auth_url: where auth listens; several addresses, separated by commas, take turns. The same
             for `chat_url`, `ai_url` and `billing_url`.
+        allowed_origins: comma-separated origins whose web pages may call the API in a browser.
         trusted_proxies: comma-separated CIDRs whose `X-Forwarded-For` is believed.
         user_requests_per_minute: lasting rate of a user; 0 switches the limit off.
         user_burst: requests that a user who was idle may send at once.
@@ -66,6 +88,7 @@ class Settings(BaseServiceSettings):
     chat_url: Urls
     ai_url: Urls
     billing_url: Urls
+    allowed_origins: Annotated[str, AfterValidator(_checked_origins)] = ""
     trusted_proxies: Annotated[str, AfterValidator(_checked_networks)] = ""
     user_requests_per_minute: int = Field(default=600, ge=0, le=1_000_000)
     user_burst: int = Field(default=100, ge=1, le=100_000)

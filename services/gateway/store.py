@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from libs.common.multiplexed import Commands
 
 # The generic cell rate algorithm: a subject has one number, the time at which its allowance will be
 # full again (`tat`, microseconds). KEYS: rate, revoked (or rate again). ARGV: microseconds between
@@ -46,9 +45,8 @@ class Verdict:
 class AdmissionStore:
     """Counts requests and knows ended sessions."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._script = redis.register_script(_ADMIT)
+    def __init__(self, redis: Commands) -> None:
+        self._admit = redis.register_script(_ADMIT)
 
     async def admit(
         self, subject: str, *, session_id: UUID | None, interval_us: int, burst: int
@@ -66,12 +64,6 @@ class AdmissionStore:
         """
         rate = f"rate:{subject}"
         revoked = f"revoked:{session_id}" if session_id else rate
-        try:
-            # Not the script object's call: it costs twice as much for what is the same command.
-            result = await self._redis.evalsha(
-                self._script.sha, 2, rate, revoked, str(interval_us), str(burst)
-            )
-        except NoScriptError:
-            result = await self._script(keys=[rate, revoked], args=[interval_us, burst])
+        result = await self._admit(keys=[rate, revoked], args=[interval_us, burst])
         allowed, remaining, wait_us = result
         return Verdict(allowed == -1, allowed == 1, remaining, wait_us)

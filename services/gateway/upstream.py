@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.gateway.errors import BrokenAnswerError, ServiceUnavailableError
+from services.gateway.errors import (
+    BrokenAnswerError,
+    GatewayTimeoutError,
+    ServiceUnavailableError,
+)
 from services.gateway.pool import AddressPool, Connection
 from services.gateway.response import UpstreamResponse
 from services.gateway.settings import Address
@@ -16,6 +20,9 @@ HEAD_TIMEOUT_S = 15.0
 BODY_IDLE_TIMEOUT_S = 60.0
 DOWN_S = 1.0
 """Seconds that an address which refused a connection is left alone."""
+
+SILENT_S = 10.0
+"""The same for one that took a request and did not answer."""
 
 _REPEATABLE = frozenset({"GET", "HEAD"})
 
@@ -69,26 +76,21 @@ class Upstream:
             GatewayTimeoutError: the answer's head did not come in time.
             BrokenAnswerError: the answer cannot be read.
         """
-        response = None
+        encoded, is_head = request.encode, request.method == "HEAD"
         pool, connection = await self._acquire()
         was_used = connection.used
+        response = connection.send(encoded(pool.host_header), is_head=is_head)
         try:
-            response = connection.send(
-                request.encode(pool.host_header), is_head=request.method == "HEAD"
-            )
-            await response.head(self._head_timeout_s)
+            await self._wait_for_head(pool, response)
         except BrokenAnswerError:
-            if not was_used or response is None or response.started:
+            if not was_used or response.started or request.method not in _REPEATABLE:
                 raise
-            if request.method not in _REPEATABLE:
-                raise
-        except BaseException:
-            if response is not None:
-                response.close()
-            raise
         else:
             return response
-        return await self._send_afresh(request)
+        pool, connection = await self._acquire(fresh=True)
+        response = connection.send(encoded(pool.host_header), is_head=is_head)
+        await self._wait_for_head(pool, response)
+        return response
 
     async def probe(self) -> None:
         """Connect; raises as `send` does."""
@@ -100,17 +102,16 @@ class Upstream:
         for pool in self._pools:
             pool.close()
 
-    async def _send_afresh(self, request: UpstreamRequest) -> UpstreamResponse:
-        pool, connection = await self._acquire(fresh=True)
-        response = connection.send(
-            request.encode(pool.host_header), is_head=request.method == "HEAD"
-        )
+    async def _wait_for_head(self, pool: AddressPool, response: UpstreamResponse) -> None:
         try:
             await response.head(self._head_timeout_s)
+        except GatewayTimeoutError:
+            pool.down_until = asyncio.get_running_loop().time() + SILENT_S
+            response.close()
+            raise
         except BaseException:
             response.close()
             raise
-        return response
 
     async def _acquire(self, *, fresh: bool = False) -> tuple[AddressPool, Connection]:
         for pool in self._in_turn():
@@ -119,16 +120,18 @@ class Upstream:
             except OSError as exc:  # TimeoutError is one
                 pool.down_until = asyncio.get_running_loop().time() + DOWN_S
                 log.warning("upstream_unreachable", error=type(exc).__name__)
+            except ServiceUnavailableError:
+                log.warning("upstream_busy")
         raise ServiceUnavailableError(
             "this part of the service is not available right now; try again in a moment",
             headers={"Retry-After": "1"},
         )
 
     def _in_turn(self) -> list[AddressPool]:
-        """Return the pools from the next in turn on; those that refused lately come last."""
+        """Return the pools from the next in turn on; who failed lately or is busy comes last."""
         if len(self._pools) == 1:
             return self._pools
         self._turn = (self._turn + 1) % len(self._pools)
         ordered = self._pools[self._turn :] + self._pools[: self._turn]
         now = asyncio.get_running_loop().time()
-        return sorted(ordered, key=lambda pool: pool.down_until > now)
+        return sorted(ordered, key=lambda pool: (pool.down_until > now, pool.is_busy()))

@@ -17,7 +17,7 @@ MODULES = {
     "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},
     "chat": WITH_SCHEMA | {"api"},
     "gateway": EVERY_SERVICE
-    | {"api", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
+    | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
     | {"replay", "upstream"},
 }
 MAY_BE_PACKAGES = {"actions", "api", "store"}
@@ -26,7 +26,7 @@ MAY_BE_PACKAGES = {"actions", "api", "store"}
 TOP_LEVEL = {
     *(".ci", ".env.example", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
     *("Makefile", "README.md", "conftest.py", "docker-compose.yml", "pyproject.toml"),
-    *("deploy", "docs", "libs", "requirements", "services", "tests"),
+    *("bench", "deploy", "docs", "libs", "requirements", "services", "tests"),
 }
 VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "types", "util", "utils"}
 

@@ -1,4 +1,4 @@
-"""`python -m deploy.local.gemini --port N`: serve the emulator on this machine only."""
+"""`python -m deploy.local.gemini --port N`: serve the emulator."""
 
 import argparse
 import contextlib
@@ -34,6 +34,7 @@ def _is_no_drop(record: logging.LogRecord) -> bool:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="deploy.local.gemini", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument(
         "--first-token-ms", type=float, default=120, help="before a reply begins (0 for benches)"
@@ -53,14 +54,14 @@ def main() -> None:
     logging.getLogger("uvicorn.error").addFilter(_is_no_drop)
     config = uvicorn.Config(
         create_app(emulator),
-        host="127.0.0.1",
+        host=args.host,
         port=args.port,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    print(f"Gemini emulator on http://127.0.0.1:{args.port} (not Google)", flush=True)
+    print(f"Gemini emulator on http://{args.host}:{args.port} (not Google)", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         _Server(config, emulator).run()
 

@@ -1,6 +1,10 @@
-"""`python -m deploy.local.stripe --port 8018 --state stripe.db`."""
+"""`python -m deploy.local.stripe --port 8018 --state stripe.db`.
+
+STRIPE_WEBHOOK_SECRET is what the events for `--webhook-url` are signed with.
+"""
 
 import argparse
+import os
 from pathlib import Path
 
 import uvicorn
@@ -9,28 +13,29 @@ from deploy.local.stripe.app import create_app
 
 
 def main() -> None:
-    """Serve on 127.0.0.1 until SIGTERM or Ctrl-C."""
+    """Serve until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.stripe", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--state", type=Path, help="SQLite file; without, all is in memory")
     parser.add_argument("--webhook-url", help="an endpoint for all events")
-    parser.add_argument("--webhook-secret", help="what its events are signed with, whsec_...")
     args = parser.parse_args()
-    if bool(args.webhook_url) != bool(args.webhook_secret):
-        parser.error("--webhook-url and --webhook-secret go together: send both or neither")
+    webhook_secret = os.environ.get("STRIPE_WEBHOOK_SECRET")
+    if args.webhook_url and not webhook_secret:
+        parser.error("--webhook-url needs STRIPE_WEBHOOK_SECRET (whsec_...) in the environment")
 
     server: uvicorn.Server | None = None
     app = create_app(
         base_url=f"http://127.0.0.1:{args.port}",
         state=args.state,
         webhook_url=args.webhook_url,
-        webhook_secret=args.webhook_secret,
+        webhook_secret=webhook_secret,
         stopping=lambda: server is not None and server.should_exit,
     )
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            host="127.0.0.1",
+            host=args.host,
             port=args.port,
             access_log=False,
             log_level="warning",

@@ -19,6 +19,7 @@ import pytest
 from deploy.local.config import ROOT
 from deploy.local.leftovers import is_alive
 from deploy.local.ports import is_free
+from deploy.local.process import children
 from deploy.local.stack import is_healthy
 
 pytestmark = pytest.mark.integration
@@ -137,6 +138,7 @@ async def test_a_stack_survives_the_kill_of_its_parts_and_of_its_launcher(base: 
         run.wait_for("Thoughtflow is ready")
         assert f"the usual port of chat is taken: {PORT + 100} instead" in run.said()
         assert_run_file_is_true(run)
+        assert_no_process_shows_a_secret(run)
         assert_second_launcher_is_refused(run)
         assert_killed_child_comes_back(run)
         assert run.command("status").returncode == 0
@@ -175,7 +177,17 @@ def assert_run_file_is_true(run: Launched) -> None:
     urls = run.run_file()["urls"]
     assert urls["gateway"] == f"http://127.0.0.1:{PORT}"
     assert urls.keys() >= {"postgres", "rabbitmq", "management", "valkey", "gemini", "stripe"}
+    eventually(lambda: run.run_file()["ready"], "mark in run.json", run.run_file)
     assert (run.home / "run.json").stat().st_mode & 0o077 == 0
+
+
+def assert_no_process_shows_a_secret(run: Launched) -> None:
+    secrets = json.loads((run.home / "secrets.json").read_text(encoding="utf-8")).values()
+    pids = [entry["pid"] for entry in run.processes().values()]
+    for pid in [*pids, *(child for parent in pids for child in children(parent))]:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a short-lived child
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            assert not [secret for secret in secrets if secret in line], line.split("\0")[0]
 
 
 def assert_second_launcher_is_refused(run: Launched) -> None:

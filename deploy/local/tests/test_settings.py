@@ -1,6 +1,8 @@
 """What the user asked for, and what the stack makes of it; no server is started."""
 
+import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import home
-from deploy.local.config import Config, ConfigError, read_config
+from deploy.local.config import ROOT, Config, ConfigError, read_config
 from deploy.local.leftovers import end_leftover, is_alive, started_at
 from deploy.local.passwords import Passwords
 from deploy.local.port_plan import plan_ports
@@ -80,7 +82,54 @@ def test_a_key_reaches_the_services_unchanged(base: Path) -> None:
     assert environment(given, "auth")["OTP_TTL_S"] == "90"
     assert environment(given, "auth")["LOG_LEVEL"] == "INFO"
     assert environment(given, "billing")["STRIPE_WEBHOOK_SECRET"] == "whsec_mine"
-    assert "whsec_mine" in stack(given).emulators()[0].argv
+    assert stack(given).emulators()[0].env["STRIPE_WEBHOOK_SECRET"] == "whsec_mine"
+
+
+def test_the_stripe_emulator_signs_with_the_secret_that_billing_expects(base: Path) -> None:
+    given = config(base)
+    emulator = stack(given).emulators()[1]
+
+    assert emulator.env["STRIPE_WEBHOOK_SECRET"].startswith("whsec_")
+    assert (
+        emulator.env["STRIPE_WEBHOOK_SECRET"]
+        == (environment(given, "billing")["STRIPE_WEBHOOK_SECRET"])
+    )
+
+
+def test_what_nobody_filled_in_counts_as_unset(base: Path) -> None:
+    shutil.copy(ROOT / ".env.example", base / ".env")
+    made = stack(config(base, AUTH_SECRET="change-me"))
+
+    assert [c.name for c in made.emulators()] == ["gemini", "stripe"]
+    assert environment(made.config, "billing")["STRIPE_PRO_PRICE_ID"] == "price_pro_monthly"
+    for command in [*made.emulators(), *made.services(), *made.migrations()]:
+        assert not [name for name, value in command.env.items() if "change-me" in value]
+        assert command.env["OTP_SENDER"] == "mock"  # a line of the file that is an answer
+
+
+@pytest.mark.parametrize("value", ["i-did-change-me", "sk_test_exchange-me"])
+def test_a_secret_that_only_resembles_a_placeholder_is_one(base: Path, value: str) -> None:
+    assert environment(config(base, STRIPE_SECRET_KEY=value), "billing")["STRIPE_SECRET_KEY"] == (
+        value
+    )
+
+
+def test_no_command_line_holds_a_secret(base: Path) -> None:
+    mine = {"AUTH_SECRET": "my-auth-secret", "STRIPE_WEBHOOK_SECRET": "whsec_mine"}
+    keys = {"GEMINI_API_KEY": "my-gemini-key"}
+    for values in (mine, mine | keys, keys | {"STRIPE_SECRET_KEY": "sk_test_mine"}, {}):
+        given = config(base, **values)
+        made = stack(given)
+        commands = [*made.emulators(), *made.services(), *made.migrations()]
+        for server in (made.postgres, made.valkey, made.rabbitmq):
+            commands += server.commands()
+        kept = json.loads((given.home / "secrets.json").read_text(encoding="utf-8"))
+        secrets = [*kept.values(), *values.values()]
+
+        assert len(kept) > 10
+        for command in commands:
+            line = " ".join([*command.wrapped(), command.url])
+            assert not [secret for secret in secrets if secret in line], command.name
 
 
 def test_the_private_servers_win_over_urls_that_are_set(base: Path) -> None:

@@ -7,9 +7,9 @@ from libs.common.events.base import Event
 
 
 class UserRegistered(Event):
-    """A user signed up; the identifier is not verified yet.
+    """A user signed up and proved by a one-time code whose identifier it is.
 
-    Produced by `services.auth.actions.sign_up`; consumed by billing.
+    Produced by `services.auth.actions.codes.verify_otp`; consumed by billing.
 
     Attributes:
         user_id: the new user.

@@ -2,8 +2,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 from faststream.rabbit import RabbitRouter
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from libs.common import topology
 from libs.common.broker import Brokers, make_brokers
@@ -16,15 +18,27 @@ from libs.common.topology import EVENTS, queue
 pytestmark = pytest.mark.integration
 
 
+class BusyError(UnavailableError):
+    """It will pass."""
+
+    patient = True
+
+
 class Handler:
-    """Billing's handler of `UserRegistered`, which raises what `outcomes` says, in order."""
+    """Billing's handler of `UserRegistered`, which raises what `outcomes` says, in order.
+
+    While `gate` is closed it holds what it has seen.
+    """
 
     def __init__(self) -> None:
         self.outcomes: list[Exception] = []
         self.seen: list[UserRegistered] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def __call__(self, event: UserRegistered) -> None:
         self.seen.append(event)
+        await self.gate.wait()
         if self.outcomes:
             raise self.outcomes.pop(0)
 
@@ -35,9 +49,7 @@ def handler() -> Handler:
 
 
 @pytest.fixture
-async def brokers(
-    rabbitmq_url: str, handler: Handler, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Brokers]:
+async def brokers(rabbitmq_url: str, handler: Handler) -> AsyncIterator[Brokers]:
     brokers = make_brokers(rabbitmq_url, service="billing", prefetch=5)
     router = RabbitRouter()
 
@@ -46,9 +58,11 @@ async def brokers(
 
     router.subscriber(queue("billing", UserRegistered), EVENTS)(on_user_registered)
     brokers.consume.include_router(router)
+    await brokers.publish.start()
+    await topology.declare(brokers.publish)
+    for name in (queue("billing", UserRegistered), topology.DEAD_LETTERS):
+        await (await brokers.publish.declare_queue(name)).purge()  # what other tests left
     async with brokers.running():
-        dead = await brokers.publish.declare_queue(topology.DEAD_LETTERS)
-        await dead.purge()
         yield brokers
 
 
@@ -100,6 +114,29 @@ async def test_a_lasting_failure_is_a_dead_letter_at_once_under_its_queues_name(
     assert len(handler.seen) == 1
 
 
+async def test_a_delivery_that_cannot_be_delayed_now_is_delayed_later(
+    brokers: Brokers, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler.outcomes = [UnavailableError("later")]
+    publish = brokers.publish.publish
+    refused: list[Any] = []
+
+    async def blocked_once(*args: Any, **options: Any) -> Any:
+        if not refused and handler.seen:
+            refused.append(args)
+            raise TimeoutError
+        return await publish(*args, **options)
+
+    monkeypatch.setattr(brokers.publish, "publish", blocked_once)
+    await send(brokers, UserRegistered(user_id=new_id()))
+
+    async def twice() -> bool:
+        return len(handler.seen) == 2
+
+    assert await eventually(twice)
+    assert refused
+
+
 async def test_a_transient_failure_is_a_dead_letter_after_the_last_delay(
     brokers: Brokers, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +147,21 @@ async def test_a_transient_failure_is_a_dead_letter_after_the_last_delay(
 
     assert await dead_letter(brokers)
     assert len(handler.seen) == 2
+
+
+async def test_a_failure_that_is_certain_to_pass_is_retried_past_the_last_delay(
+    brokers: Brokers, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "DELAYS_S", (1, 1))
+    handler.outcomes = [BusyError("later") for _ in range(3)]
+    event = UserRegistered(user_id=new_id())
+
+    await send(brokers, event)
+
+    async def four_times() -> bool:
+        return handler.seen == [event] * 4
+
+    assert await eventually(four_times, within_s=10)
 
 
 @pytest.mark.parametrize("body", [b"not json", b"{}", b'{"user_id": 5}', b"\x00" * 1000])
@@ -132,7 +184,7 @@ async def test_a_malformed_event_is_a_dead_letter_and_stops_nobody(
 async def test_an_outage_is_waited_for_and_uses_up_no_delivery(
     brokers: Brokers, handler: Handler
 ) -> None:
-    handler.outcomes = [ConnectionResetError(), ConnectionRefusedError(), TimeoutError()]
+    handler.outcomes = [ConnectionRefusedError(), RedisTimeoutError(), asyncpg.InterfaceError("")]
     event = UserRegistered(user_id=new_id())
 
     await send(brokers, event)
@@ -150,3 +202,24 @@ async def test_an_event_that_no_queue_is_bound_to_is_not_lost_silently(brokers: 
         await brokers.publish.publish(
             b"{}", exchange=EVENTS, routing_key="nobody.listens.v1", persist=True
         )
+
+
+async def test_one_process_handles_no_more_at_once_than_its_prefetch(
+    brokers: Brokers, handler: Handler
+) -> None:
+    handler.gate.clear()
+    work = await brokers.publish.declare_queue(queue("billing", UserRegistered))
+    for _ in range(8):
+        await send(brokers, UserRegistered(user_id=new_id()))
+
+    async def five_held_and_three_waiting() -> bool:
+        waiting = (await work.declare()).message_count
+        return (len(handler.seen), waiting) == (5, 3)
+
+    assert await eventually(five_held_and_three_waiting)
+    handler.gate.set()
+
+    async def all_handled() -> bool:
+        return len(handler.seen) == 8
+
+    assert await eventually(all_handled)

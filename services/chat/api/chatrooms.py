@@ -64,7 +64,7 @@ class ChatroomPage(BaseModel):
 async def list_chatrooms(request: Request) -> Response:
     """List your chatrooms, the most recently active first."""
     caller = await authenticate(request)
-    res = get_resources(request)
+    res = await get_resources(request)
     if not request.scope["query_string"]:
         body = await actions.list_first_chatrooms(res, user_id=caller.user_id)
         return Response(body, media_type="application/json")

@@ -9,7 +9,7 @@ from services.chat.resources import Resources
 MAX_PAGE = 100
 
 
-def get_resources(request: Request) -> Resources:
+async def get_resources(request: Request) -> Resources:
     """Return what the lifespan opened."""
     return cast(Resources, request.app.state.resources)
 

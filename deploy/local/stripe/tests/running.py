@@ -56,12 +56,17 @@ class Emulator:
         command = [sys.executable, "-m", "deploy.local.stripe", "--port", str(port)]
         command += ["--state", str(state)] if state else []
         if webhook_url:
-            command += ["--webhook-url", webhook_url, "--webhook-secret", SECRET]
+            command += ["--webhook-url", webhook_url]
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
         self._connections = contextlib.ExitStack()
         with log.open("wb") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, "STRIPE_WEBHOOK_SECRET": SECRET},
+                stdout=output,
+                stderr=output,
+            )
 
     def wait_ready(self) -> None:
         def answers() -> bool:

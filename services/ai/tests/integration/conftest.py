@@ -12,9 +12,10 @@ from redis.asyncio import Redis
 from deploy.local.gemini.answers import Pace
 from deploy.local.gemini.app import Emulator
 from deploy.local.gemini.app import create_app as create_gemini
-from libs.common import outbox
+from libs.common import outbox, topology
+from libs.common.broker import make_brokers
 from libs.common.db import Connection
-from libs.common.events import Event
+from libs.common.events import Event, MessagePosted
 from services.ai.app import create_app
 from services.ai.resources import Resources
 from services.ai.settings import Settings
@@ -62,7 +63,19 @@ def settings(
 
 
 @pytest.fixture
-async def app(conn: Connection, redis: Redis, settings: Settings) -> AsyncIterator[FastAPI]:
+async def no_messages(rabbitmq_url: str) -> None:
+    """Takes away the messages that other services' tests posted."""
+    brokers = make_brokers(rabbitmq_url, service="ai", prefetch=1)
+    await brokers.publish.start()
+    await topology.declare(brokers.publish)
+    await (await brokers.publish.declare_queue(topology.queue("ai", MessagePosted))).purge()
+    await brokers.publish.stop()
+
+
+@pytest.fixture
+async def app(
+    conn: Connection, redis: Redis, no_messages: None, settings: Settings
+) -> AsyncIterator[FastAPI]:
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.integration
 
 
 async def entries(redis: Redis, event: MessagePosted) -> list[dict[str, object]]:
-    stored: Any = await redis.xrange(stream_key(event.user_id, event.reply_id))
+    stored: Any = await redis.xrange(
+        stream_key(user_id=event.user_id, chatroom_id=event.chatroom_id, reply_id=event.reply_id)
+    )
     return [orjson.loads(fields[b"d"]) for _, fields in stored]
 
 

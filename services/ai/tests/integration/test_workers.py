@@ -6,17 +6,25 @@ import asyncpg
 import httpx2
 import pytest
 
-from libs.common.clock import utc_now
+from libs.common import outbox
+from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
-from libs.common.events import AIReplyReady, Event, MessagePosted
+from libs.common.events import AIReplyReady, AIReplyStarted, Event, MessagePosted
 from libs.common.testing import eventually
-from services.ai import actions, store
+from services.ai import actions, store, worker
 from services.ai.errors import GenerationBusyError
+from services.ai.models import Draft
 from services.ai.resources import Resources
 from services.ai.settings import Settings
 from services.ai.tests.integration.asking import posted
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def patient_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that looks at the outbox when it is nudged, and hardly ever else."""
+    monkeypatch.setattr(outbox, "SAFETY_NET_S", 60)
 
 
 async def claimed_by(conn: Connection, event: MessagePosted, worker: int) -> None:
@@ -127,3 +135,155 @@ async def test_what_a_living_worker_no_longer_writes_can_be_claimed_by_others(
     await asyncio.wait([delivery])
 
     assert await eventually(claimed) == 2
+
+
+@pytest.mark.parametrize("how", ["attempt = attempt + 1", "worker = 1"])
+@pytest.mark.parametrize("fault", [{"mode": "slow", "delay_s": 0.5}, {"mode": "e503"}])
+async def test_either_half_of_the_fence_stops_a_worker_that_was_overtaken(
+    res: Resources,
+    conn: Connection,
+    announced: list[Event],
+    gemini: httpx2.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    fault: dict[str, object],
+) -> None:
+    monkeypatch.setattr("services.ai.rules.FIRST_PAUSE_S", 1.0)
+    await gemini.post("/_emulator/faults", json=fault)
+    zombie = asyncio.create_task(actions.answer_message(res, posted()))
+
+    async def asked() -> list[object]:
+        requests: list[object] = (await gemini.get("/_emulator/requests")).json()["requests"]
+        return requests
+
+    assert await eventually(asked)
+    await conn.execute(f"UPDATE generation SET {how}")
+    await zombie
+
+    assert [type(e).__name__ for e in announced] == ["AIReplyStarted"]
+    assert await conn.fetchval("SELECT status FROM generation") == "running"
+    assert len(await asked()) == 1
+
+
+@pytest.mark.parametrize(
+    ("lost", "left"), [(AIReplyStarted, None), (AIReplyReady, "running")], ids=["start", "end"]
+)
+async def test_what_cannot_be_announced_did_not_happen_and_the_next_delivery_makes_up_for_it(
+    res: Resources,
+    conn: Connection,
+    gemini: httpx2.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: type[Event],
+    left: str | None,
+) -> None:
+    event = posted()
+    add = outbox.add
+
+    async def crash(conn: Connection, announced: Event) -> None:
+        if isinstance(announced, lost):
+            raise ConnectionResetError
+        await add(conn, announced)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "add", crash)
+        with pytest.raises(ConnectionResetError):
+            await actions.answer_message(res, event)
+    assert await conn.fetchval("SELECT status FROM generation") == left
+
+    await actions.answer_message(res, event)
+
+    assert await conn.fetchval("SELECT status FROM generation") == "completed"
+
+
+async def test_an_end_is_stored_once(conn: Connection) -> None:
+    event = posted()
+    await claimed_by(conn, event, 4711)
+
+    stored = [
+        await store.end_generation(
+            conn,
+            event.reply_id,
+            Draft(attempt=1),
+            status=status,
+            worker=4711,
+            problem_code=None,
+            now=utc_now(),
+        )
+        for status in ("completed", "failed")
+    ]
+
+    assert stored == [True, False]
+    assert await conn.fetchval("SELECT status FROM generation") == "completed"
+
+
+async def test_a_worker_gives_up_nothing_that_is_anothers(conn: Connection) -> None:
+    mine, anothers = posted(), posted()
+    await claimed_by(conn, mine, 4711)
+    await claimed_by(conn, anothers, 4712)
+
+    await store.release_generations(conn, [mine.reply_id, anothers.reply_id], worker=4711)
+
+    rows = await conn.fetch("SELECT id, worker FROM generation")
+    assert {row["id"]: row["worker"] for row in rows} == {mine.reply_id: 0, anothers.reply_id: 4712}
+
+
+async def test_a_worker_that_stops_writes_no_more(settings: Settings) -> None:
+    started = asyncio.Event()
+
+    async def forever() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async with worker.alive(settings.database_url) as me:
+        writing = asyncio.create_task(me.write(new_id(), forever))
+        await started.wait()
+
+    await asyncio.wait([writing], timeout=1)
+    assert writing.cancelled()
+
+
+async def test_a_worker_holds_its_lock_and_takes_it_again_when_its_connection_is_lost(
+    conn: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "CHECK_S", 0.05)
+    async with worker.alive(settings.database_url) as me:
+
+        async def holder() -> int | None:
+            pid: int | None = await conn.fetchval(
+                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND classid::bigint << 32 | objid::bigint = $1",
+                me.id,
+            )
+            return pid
+
+        first = await holder()
+        assert first is not None
+        await conn.execute("SELECT pg_terminate_backend($1)", first)
+
+        async def held_again() -> bool:
+            return await holder() not in {None, first}
+
+        assert await eventually(held_again)
+
+    async def free() -> bool:
+        return await holder() is None
+
+    assert await eventually(free)
+
+
+async def test_a_reply_is_announced_without_waiting_for_the_timer(
+    patient_relay: None, res: Resources, conn: Connection, gemini: httpx2.AsyncClient
+) -> None:
+    await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 0.3})
+    reply = asyncio.create_task(actions.answer_message(res, posted()))
+
+    async def announced() -> bool:
+        return bool(
+            await conn.fetchval(
+                "SELECT EXISTS (SELECT FROM generation) AND NOT EXISTS (SELECT FROM outbox)"
+            )
+        )
+
+    assert await eventually(announced)
+    await reply
+    assert await eventually(announced)

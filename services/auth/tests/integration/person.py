@@ -18,12 +18,18 @@ SECRET = "a secret of the tests"
 class Person:
     """Somebody with an e-mail address and a client."""
 
-    def __init__(self, client: httpx2.AsyncClient, email: str = EMAIL) -> None:
+    def __init__(
+        self, client: httpx2.AsyncClient, email: str = EMAIL, *, address: str = "192.0.2.1"
+    ) -> None:
         self.client = client
         self.email = email
+        self.address = address
 
     async def post(self, path: str, **body: Any) -> httpx2.Response:
-        return await self.client.post(f"/auth/{path}", json={"email": self.email, **body})
+        headers = {"X-Forwarded-For": self.address}
+        return await self.client.post(
+            f"/auth/{path}", json={"email": self.email, **body}, headers=headers
+        )
 
     async def ask_code(self) -> str:
         response = await self.post("send-otp")

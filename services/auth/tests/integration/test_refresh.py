@@ -31,16 +31,16 @@ async def test_parallel_refreshes_get_the_same_successor(ada: Person, conn: Conn
     assert await conn.fetchval("SELECT generation FROM session") == 2
 
 
-async def test_a_lost_answer_can_be_asked_for_again_for_thirty_seconds(
+async def test_a_lost_answer_can_be_asked_for_again_for_sixty_seconds(
     ada: Person, conn: Connection
 ) -> None:
     login = await ada.log_in()
     successor = (await ada.refresh(login["refresh_token"])).json()["refresh_token"]
 
-    await conn.execute("UPDATE session SET rotated_at = now() - interval '25 s'")
+    await conn.execute("UPDATE session SET rotated_at = now() - interval '55 s'")
     assert (await ada.refresh(login["refresh_token"])).json()["refresh_token"] == successor
 
-    await conn.execute("UPDATE session SET rotated_at = now() - interval '31 s'")
+    await conn.execute("UPDATE session SET rotated_at = now() - interval '61 s'")
     late = await ada.refresh(login["refresh_token"])
     assert (late.status_code, late.json()["code"]) == (401, "refresh_reused")
 
@@ -86,12 +86,3 @@ async def test_a_forged_old_generation_ends_nothing(ada: Person) -> None:
 
     assert (await ada.refresh(forged)).json()["code"] == "refresh_invalid"
     assert (await ada.refresh(newest)).status_code == 200
-
-
-async def test_sessions_that_ended_long_ago_are_deleted(ada: Person, conn: Connection) -> None:
-    await ada.log_in()
-    await conn.execute("UPDATE session SET expires_at = now() - interval '61 minutes'")
-
-    await ada.log_in()
-
-    assert await conn.fetchval("SELECT count(*) FROM session") == 1

@@ -93,12 +93,3 @@ async def test_neither_codes_nor_identifiers_are_stored_in_clear(
     assert f'"{code}"' not in stored
     assert ada.email not in stored
     assert ada.email.encode().hex() not in stored
-
-
-async def test_codes_that_expired_long_ago_are_deleted(ada: Person, conn: Connection) -> None:
-    await ada.ask_code()
-    await conn.execute("UPDATE one_time_code SET expires_at = now() - interval '61 minutes'")
-
-    await Person(ada.client, "bob@example.org").ask_code()
-
-    assert await conn.fetchval("SELECT count(*) FROM one_time_code") == 1

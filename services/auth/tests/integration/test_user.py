@@ -8,7 +8,7 @@ from libs.common.clock import new_id
 from libs.common.db import Connection
 from libs.common.events import Entitlements, Plan, SubscriptionChanged
 from libs.common.topology import EVENTS
-from services.auth import actions
+from services.auth.actions import accounts
 from services.auth.tests.integration.person import Person
 
 pytestmark = pytest.mark.integration
@@ -66,17 +66,17 @@ async def test_the_newest_version_of_the_plan_wins_in_any_order(
 
     for version, then in versions:
         event = changed(UUID(login["user"]["id"]), version, then)
-        await actions.record_plan(app.state.resources, event)
+        await accounts.record_plan(app.state.resources, event)
 
     assert (await ada.me(login["access_token"])).json()["plan"] == plan
 
 
 async def test_an_event_delivered_twice_is_recorded_once(app: FastAPI, conn: Connection) -> None:
     event = changed(new_id(), 1, "pro")
-    await actions.record_plan(app.state.resources, event)
+    await accounts.record_plan(app.state.resources, event)
     await conn.execute("DELETE FROM plan")
 
-    await actions.record_plan(app.state.resources, event)
+    await accounts.record_plan(app.state.resources, event)
 
     assert await conn.fetchval("SELECT count(*) FROM plan") == 0
 
@@ -84,12 +84,12 @@ async def test_an_event_delivered_twice_is_recorded_once(app: FastAPI, conn: Con
 async def test_a_plan_may_arrive_before_its_user(app: FastAPI, conn: Connection) -> None:
     user_id = new_id()
 
-    await actions.record_plan(app.state.resources, changed(user_id, 1, "pro"))
+    await accounts.record_plan(app.state.resources, changed(user_id, 1, "pro"))
 
     await conn.execute(
         "INSERT INTO account (id, email, created_at) VALUES ($1, 'ada@example.org', now())", user_id
     )
-    assert (await actions.read_me(app.state.resources, user_id)).plan == "pro"
+    assert (await accounts.read_me(app.state.resources, user_id)).plan == "pro"
 
 
 async def test_a_published_change_shows_within_two_seconds(ada: Person, app: FastAPI) -> None:

@@ -1,9 +1,13 @@
 import asyncio
 from collections import Counter
+from datetime import timedelta
 
 import pytest
+from fastapi import FastAPI
 
 from libs.common.db import Connection
+from services.auth.actions import housekeeping
+from services.auth.store import codes
 from services.auth.tests.integration.person import Person, wrong
 
 pytestmark = pytest.mark.integration
@@ -70,6 +74,62 @@ async def test_the_sixth_guess_is_refused_even_if_right_and_no_resend_helps(
 
     await conn.execute("UPDATE one_time_code SET expires_at = now()")
     assert (await ada.guess(await ada.ask_code())).status_code == 200
+
+
+async def test_an_identifier_stands_twenty_wrong_codes_a_day_whichever_they_are(
+    app: FastAPI, ada: Person, conn: Connection
+) -> None:
+    await ada.post("signup")
+    compared = 0
+    while (sent := await ada.post("send-otp")).status_code == 202 and compared < 100:
+        code = wrong(sent.json()["otp"])
+        answers = await asyncio.gather(*(ada.guess(code) for _ in range(10)))
+        compared += Counter(answer.status_code for answer in answers)[401]
+        await conn.execute(
+            "UPDATE one_time_code SET expires_at = now() - interval '2 hours', sent_at = '{}'"
+        )
+        await housekeeping.delete_stale(app.state.resources)
+
+    assert compared == 20
+    assert (sent.status_code, sent.json()["code"]) == (429, "otp_attempts_exceeded")
+    assert 86_000 <= int(sent.headers["Retry-After"]) <= 86_400
+    await conn.execute("UPDATE one_time_code SET failures_since = now() - interval '1 day 1 s'")
+    assert (await ada.guess(await ada.ask_code())).status_code == 200
+
+
+async def test_the_twentieth_wrong_code_refuses_the_right_one(
+    ada: Person, conn: Connection
+) -> None:
+    await ada.post("signup")
+    code = await ada.ask_code()
+    await conn.execute("UPDATE one_time_code SET failures = 19, failures_since = now()")
+    await ada.guess(wrong(code))
+
+    answer = await ada.guess(code)
+
+    assert (answer.status_code, answer.json()["code"]) == (429, "otp_attempts_exceeded")
+    assert 86_000 <= int(answer.headers["Retry-After"]) <= 86_400
+
+
+async def test_a_right_code_clears_the_wrong_ones_before_it(ada: Person, conn: Connection) -> None:
+    await ada.post("signup")
+    code = await ada.ask_code()
+    await conn.execute("UPDATE one_time_code SET failures = 19, failures_since = now()")
+
+    assert (await ada.guess(code)).status_code == 200
+    assert await conn.fetchval("SELECT failures FROM one_time_code") == 0
+
+
+async def test_a_code_that_expires_while_it_is_compared_opens_nothing(
+    ada: Person, conn: Connection
+) -> None:
+    await ada.post("signup")
+    await ada.ask_code()
+    expiry = await conn.fetchval("UPDATE one_time_code SET expires_at = now() RETURNING expires_at")
+    code_id = await conn.fetchval("SELECT id FROM one_time_code")
+
+    assert not await codes.use_code(conn, code_id, expiry)
+    assert await codes.use_code(conn, code_id, expiry - timedelta(seconds=1))
 
 
 async def test_the_fifth_guess_may_be_right(ada: Person) -> None:

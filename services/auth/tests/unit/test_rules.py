@@ -70,8 +70,8 @@ def test_resend_in_is_what_the_next_send_would_have_to_wait() -> None:
     [
         (5, NOW - timedelta(days=3), "rotate"),
         (4, NOW, "repeat"),
-        (4, NOW - 30 * SECOND, "repeat"),
-        (4, NOW - 31 * SECOND, "reused"),
+        (4, NOW - 60 * SECOND, "repeat"),
+        (4, NOW - 61 * SECOND, "reused"),
         (3, NOW, "reused"),
         (6, NOW, "reused"),
     ],
@@ -94,3 +94,19 @@ def test_only_the_newest_token_and_shortly_the_one_before_refresh(
 )
 def test_a_session_ends_by_age_or_revocation(session: Session, ended: bool) -> None:
     assert rules.has_ended(session, NOW) is ended
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("::ffff:192.0.2.77", "192.0.2.0/24"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", "unknown"),
+        ("testclient", "unknown"),
+        ("192.0.2.77, 198.51.100.1", "unknown"),
+    ],
+)
+def test_an_address_counts_as_its_network(address: str, network: str) -> None:
+    assert rules.network_of(address) == network

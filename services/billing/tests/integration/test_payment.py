@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from libs.common.db import Connection
-from services.billing import actions
+from services.billing.actions import syncing
 from services.billing.applier import Applier
 from services.billing.payments import Payments
 from services.billing.tests.integration.system import Billing, Emulator, eventually
@@ -190,10 +190,10 @@ async def test_an_older_fetch_cannot_overwrite_a_newer_one(
             return listed
 
     res = replace(billing.res, payments=cast("Payments", Slow()))
-    older = asyncio.create_task(actions.sync_customer(res, customer_id))
+    older = asyncio.create_task(syncing.sync_customer(res, customer_id))
     await fetched.wait()
     await emulator.control(f"/subscriptions/{subscription_id}", status="canceled")
-    newer = asyncio.create_task(actions.sync_customer(res, customer_id))
+    newer = asyncio.create_task(syncing.sync_customer(res, customer_id))
     await asyncio.wait([newer], timeout=0.5)  # without the lock it would end here
     go_on.set()
     await asyncio.gather(older, newer)

@@ -1,5 +1,8 @@
 import asyncio
 import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -8,6 +11,9 @@ from libs.common.db import Connection
 from libs.common.events import UserRegistered
 from libs.common.topology import EVENTS
 from services.billing import payments
+from services.billing.actions import checkouts
+from services.billing.errors import AlreadySubscribedError
+from services.billing.payments import Payments
 from services.billing.tests.integration.system import Billing, Emulator, eventually
 
 pytestmark = [
@@ -37,6 +43,79 @@ async def test_an_expired_session_is_replaced_for_the_same_customer(
 
     assert second != first
     assert await emulator.count("customers") == 1
+
+
+async def test_a_session_that_is_replaced_cannot_be_paid_any_more(
+    billing: Billing, emulator: Emulator, conn: Connection, user_id: UUID
+) -> None:
+    first = await billing.session(user_id)
+    await conn.execute("UPDATE checkout SET expires_at = now() + interval '110 s'")
+
+    second = await billing.session(user_id)
+
+    assert second != first
+    assert (await emulator.api(f"/checkout/sessions/{first}"))["status"] == "expired"
+    assert (await emulator.api(f"/checkout/sessions/{second}"))["status"] == "open"
+
+
+async def test_a_session_paid_in_its_last_moment_is_not_followed_by_another(
+    billing: Billing, emulator: Emulator, conn: Connection, user_id: UUID
+) -> None:
+    await emulator.control("/webhooks", mode="drop")
+    first = await billing.session(user_id)
+    await conn.execute("UPDATE checkout SET expires_at = now() + interval '110 s'")
+    at_stripe = billing.res.payments
+
+    class PaidMeanwhile:
+        """Stripe, where the person pays between our look at the session and its end."""
+
+        async def session_state(self, session_id: str) -> Any:
+            state = await at_stripe.session_state(session_id)
+            await emulator.pay(session_id)
+            return state
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(at_stripe, name)
+
+    res = replace(billing.res, payments=cast("Payments", PaidMeanwhile()))
+    with pytest.raises(AlreadySubscribedError):
+        await checkouts.subscribe_pro(res, user_id)
+
+    assert await emulator.count("checkout/sessions") == 1
+    assert (await billing.status(user_id))["plan"] == "pro"
+    assert first == await conn.fetchval("SELECT session_id FROM checkout")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("paused", "subscription_exists"),
+        ("incomplete", "payment_overdue"),
+    ],
+)
+async def test_nothing_is_sold_beside_a_subscription_that_may_come_back_to_life(
+    billing: Billing, emulator: Emulator, user_id: UUID, status: str, code: str
+) -> None:
+    subscription_id = await emulator.pay(await billing.session(user_id))
+    await emulator.control(f"/subscriptions/{subscription_id}", status=status)
+    await billing.wait_for(user_id, status=status)
+
+    answer = await billing.subscribe(user_id)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, code)
+
+
+async def test_waiting_for_a_slot_ends_in_time(billing: Billing, user_id: UUID) -> None:
+    users = [UUID(int=user_id.int + n) for n in range(1, 6)]
+    started = time.monotonic()
+    async with AsyncExitStack() as stack:
+        for each in users:
+            await stack.enter_async_context(billing.res.locks.held(each, within_s=5))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5), billing.res.locks.held(user_id, within_s=0.2):
+                pytest.fail("there was no slot left")
+
+    assert time.monotonic() - started < 4
 
 
 async def test_a_pro_user_is_refused_even_before_the_webhook_came(
@@ -96,16 +175,19 @@ async def test_a_lost_answer_creates_nothing_twice(
     assert await emulator.count("checkout/sessions") == 1
 
 
-async def test_a_request_that_changed_after_a_lost_answer_is_not_stuck_with_its_key(
+async def test_an_announcement_that_overtakes_a_lost_answer_makes_no_second_customer(
     billing: Billing, emulator: Emulator, conn: Connection, user_id: UUID
 ) -> None:
     await emulator.control("/faults", status=429, path="/v1/customers", after=True)
     assert (await billing.subscribe(user_id)).status_code == 503
     await conn.execute("UPDATE customer SET email = 'ada@example.com'")
 
-    # Stripe refuses the old key for another request, and so tells that it is used up.
-    assert (await billing.subscribe(user_id)).status_code == 503
     assert (await billing.subscribe(user_id)).status_code == 201
+    (customer,) = (await emulator.api("/customers"))["data"]
+    assert (customer["email"], customer["metadata"]) == (
+        "ada@example.com",
+        {"user_id": str(user_id)},
+    )
 
 
 @pytest.mark.usefixtures("impatient")

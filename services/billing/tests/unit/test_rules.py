@@ -1,10 +1,15 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from libs.common.events import Plan
 from services.billing import rules
-from services.billing.errors import AlreadySubscribedError, PaymentOverdueError
+from services.billing.errors import (
+    AlreadySubscribedError,
+    PaymentOverdueError,
+    SubscriptionExistsError,
+)
 from services.billing.models import Standing, Subscription
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -90,7 +95,7 @@ def test_an_end_within_the_period_is_announced(ends_at: datetime | None, cancell
     assert effective(subscription("active", ends_at=ends_at)).cancel_at_period_end is cancelled
 
 
-@pytest.mark.parametrize("status", ["none", "canceled", "incomplete", "incomplete_expired"])
+@pytest.mark.parametrize("status", ["none", "canceled", "incomplete_expired"])
 def test_who_has_no_live_subscription_may_subscribe(status: str) -> None:
     rules.ensure_may_subscribe(Standing(status=status))
 
@@ -100,10 +105,31 @@ def test_a_pro_user_may_not_subscribe_again() -> None:
         rules.ensure_may_subscribe(Standing("pro", "active"))
 
 
-@pytest.mark.parametrize("status", ["past_due", "unpaid"])
+@pytest.mark.parametrize("status", ["past_due", "unpaid", "incomplete"])
 def test_who_owes_a_payment_may_not_subscribe_beside_it(status: str) -> None:
     with pytest.raises(PaymentOverdueError):
         rules.ensure_may_subscribe(Standing(status=status))
+
+
+@pytest.mark.parametrize("status", ["paused", "active", "a_status_of_next_year"])
+def test_who_has_any_other_subscription_may_not_buy_a_second_one(status: str) -> None:
+    with pytest.raises(SubscriptionExistsError):
+        rules.ensure_may_subscribe(Standing(status=status))
+
+
+@pytest.mark.parametrize(
+    ("prices", "is_pro"),
+    [({"old"}, True), ({"sold"}, True), ({"mug", "old"}, True), ({"mug"}, False), (set(), False)],
+)
+def test_a_subscription_is_pro_by_its_price(prices: set[str], is_pro: bool) -> None:
+    about = replace(subscription("active"), price_ids=frozenset(prices))
+    assert rules.pro_subscriptions([about], price_ids=["sold", "old"]) == [about] * is_pro
+
+
+def test_those_that_may_still_be_charged_are_alive() -> None:
+    statuses = ("active", "past_due", "paused", "incomplete", "canceled", "incomplete_expired")
+    found = rules.alive(subscription(status) for status in statuses)
+    assert [each.status for each in found] == ["active", "past_due", "paused", "incomplete"]
 
 
 def test_pro_has_no_daily_limit_and_basic_the_configured_one() -> None:

@@ -136,21 +136,27 @@ async def test_bad_input_gets_a_problem_and_changes_nothing(
     assert await app.state.resources.db.fetchval("SELECT count(*) FROM message") == 0
 
 
-@pytest.mark.parametrize("chunks", [[b'{"content": "', *[b"x" * 1000] * 1100, b'"}']])
-async def test_a_chunked_body_is_cut_at_the_limit(
-    client: httpx2.AsyncClient, room_id: UUID, chunks: list[bytes]
+@pytest.mark.parametrize(
+    ("media_type", "status", "code"),
+    [
+        ("application/json", 413, "payload_too_large"),
+        ("text/plain", 415, "unsupported_media_type"),
+    ],
+)
+async def test_a_chunked_body_is_no_way_around_the_limits(
+    client: httpx2.AsyncClient, room_id: UUID, media_type: str, status: int, code: str
 ) -> None:
     async def stream() -> Any:
-        for chunk in chunks:
+        for chunk in (b'{"content": "', *[b"x" * 1000] * 1100, b'"}'):
             yield chunk
 
     response = await client.post(
         f"/chatroom/{room_id}/message",
         content=stream(),
-        headers={"content-type": "application/json"},
+        headers={"content-type": media_type},
     )
 
-    assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
+    assert (response.status_code, response.json()["code"]) == (status, code)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +166,8 @@ async def test_a_chunked_body_is_cut_at_the_limit(
         ("GET", "/chatroom/", 404, "not_found"),
         ("PUT", "/chatroom", 405, "method_not_allowed"),
         ("GET", "/chatroom/no-uuid/message", 422, "validation_failed"),
-        ("GET", f"/chatroom/{new_id()}/message", 404, "chatroom_not_found"),
-        ("GET", f"/chatroom/{new_id()}/message?limit=1000", 422, "validation_failed"),
+        ("GET", f"/chatroom/{UUID(int=1)}/message", 404, "chatroom_not_found"),
+        ("GET", f"/chatroom/{UUID(int=1)}/message?limit=1000", 422, "validation_failed"),
     ],
 )
 async def test_wrong_paths_and_methods_get_a_problem(
@@ -182,6 +188,20 @@ async def test_what_is_accepted_is_kept_as_it_was_typed(
 
     page = (await client.get(f"/chatroom/{room_id}/message")).json()
     assert page["data"][-1]["content"] == text
+
+
+async def test_a_message_is_found_in_its_own_room_only(
+    client: httpx2.AsyncClient, room_id: UUID
+) -> None:
+    other = (await client.post("/chatroom", json={})).json()["id"]
+    posted = await client.post(f"/chatroom/{room_id}/message", json={"content": "hi"})
+    message_id = posted.json()["message"]["id"]
+
+    found = await client.get(f"/chatroom/{room_id}/message/{message_id}")
+    elsewhere = await client.get(f"/chatroom/{other}/message/{message_id}")
+
+    assert (found.status_code, elsewhere.status_code) == (200, 404)
+    assert (await client.get(f"/chatroom/{other}/message")).json()["data"] == []
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,8 @@ async def test_the_history_holds_answered_turns_in_order_and_nothing_of_another_
     for text in ("a", "b"):
         posted = await post(app, room_id, user_id, text)
         await replies.record_reply(res, ready(posted, room_id, user_id, text.upper()))
+    broken = await post(app, room_id, user_id, "broken")
+    await replies.record_failure(res, failed(broken, room_id, user_id, "half an ans"))
     lost = await post(app, room_id, user_id, "lost")
     await replies.record_failure(res, failed(lost, room_id, user_id))
 

@@ -12,13 +12,13 @@ import httpx2
 import jwt
 import orjson
 import pytest
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.asyncio import Redis
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.local.ports import next_free
 from libs.common.clock import new_id
+from libs.common.server import Server
 from services.gateway.app import create_app
 from services.gateway.settings import Settings
 
@@ -39,19 +39,7 @@ async def eventually(probe: Callable[[], Awaitable[Any]]) -> Any:
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """Serve an app on a free port, as the services are served."""
     port = next_free(PORTS)
-    config = uvicorn.Config(
-        app,
-        port=port,
-        log_config=None,
-        access_log=False,
-        ws="none",
-        http="httptools",
-        lifespan="auto",
-        proxy_headers=False,
-        server_header=False,
-    )
-    config.timeout_graceful_shutdown = 1
-    server = uvicorn.Server(config)
+    server = Server(app, host="127.0.0.1", port=port, lifespan="auto", timeout_graceful_shutdown=1)
     task = asyncio.create_task(server._serve())
 
     async def is_up() -> bool:

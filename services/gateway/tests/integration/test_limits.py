@@ -9,10 +9,10 @@ from services.gateway.tests.integration.conftest import FakeServices, Start
 
 
 async def test_a_burst_passes_the_next_is_refused_and_time_gives_one_back(redis: Redis) -> None:
-    store = AdmissionStore(redis)
+    admission = AdmissionStore(redis)
 
     async def admit() -> tuple[bool, int, int]:
-        verdict = await store.admit("s", session_id=None, interval_us=200_000, burst=3)
+        verdict = await admission.admit("s", session_id=None, interval_us=200_000, burst=3)
         return verdict.allowed, verdict.remaining, verdict.wait_us
 
     burst = [await admit() for _ in range(3)]
@@ -29,10 +29,13 @@ async def test_a_burst_passes_the_next_is_refused_and_time_gives_one_back(redis:
 
 
 async def test_parallel_requests_never_get_more_than_the_burst(redis: Redis) -> None:
-    store = AdmissionStore(redis)
+    admission = AdmissionStore(redis)
 
     verdicts = await asyncio.gather(
-        *(store.admit("s", session_id=None, interval_us=60_000_000, burst=10) for _ in range(50))
+        *(
+            admission.admit("s", session_id=None, interval_us=60_000_000, burst=10)
+            for _ in range(50)
+        )
     )
 
     assert sum(verdict.allowed for verdict in verdicts) == 10
@@ -120,3 +123,36 @@ async def test_a_redis_that_hangs_delays_requests_but_does_not_stop_them(
         answer = await client.get("/user/me", headers=headers)
 
     assert answer.status_code == 200
+
+
+async def test_a_crowd_of_requests_at_once_is_limited_like_any_other(
+    start_gateway: Start, fakes: FakeServices
+) -> None:
+    token = fakes.token(new_id())
+    lines = ("GET /user/me HTTP/1.1", "Host: x", f"Authorization: Bearer {token}", "", "")
+    request = "\r\n".join(lines).encode()
+    async with start_gateway(user_requests_per_minute=1, user_burst=10) as client:
+        host, port = client.base_url.host, client.base_url.port
+        streams = [await asyncio.open_connection(host, port) for _ in range(400)]
+        for _, writer in streams:
+            writer.write(request)
+        heads = [await reader.readuntil(b"\r\n\r\n") for reader, _ in streams]
+        for _, writer in streams:
+            writer.transport.abort()
+
+    statuses = [head[9:12] for head in heads]
+    assert (statuses.count(b"200"), statuses.count(b"429")) == (10, 390)
+
+
+async def test_paths_that_nobody_knows_are_limited_and_the_sign_of_life_is_not(
+    start_gateway: Start,
+) -> None:
+    async with start_gateway(anonymous_requests_per_minute=1, anonymous_burst=2) as client:
+        for path, expected in (
+            ("/health/live", [200] * 4),
+            ("/nothing", [404, 404, 429, 429]),
+            ("/health/ready", [429]),
+            ("/openapi.json", [429]),
+            ("/health/live", [200]),
+        ):
+            assert [(await client.get(path)).status_code for _ in expected] == expected

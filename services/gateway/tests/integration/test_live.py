@@ -31,7 +31,7 @@ class Stage:
 
     @property
     def key(self) -> str:
-        return stream_key(self.user_id, self.reply_id)
+        return stream_key(user_id=self.user_id, chatroom_id=self.room_id, reply_id=self.reply_id)
 
     @property
     def path(self) -> str:
@@ -186,6 +186,17 @@ async def test_a_foreign_or_unknown_reply_is_not_found(stage: Stage) -> None:
     assert [answer.status_code for answer in answers] == [404, 404]
     assert "private" not in answers[0].text
     assert answers[0].headers["content-type"] == "application/problem+json"
+
+
+async def test_a_reply_is_not_found_in_another_room(stage: Stage) -> None:
+    await stage.write("mine")
+    stage.fakes.messages.clear()  # chat knows no such reply in that room
+    path = stage.path.replace(str(stage.room_id), str(new_id()))
+
+    answer = await stage.client.get(path, headers=stage.headers())
+
+    assert answer.status_code == 404
+    assert "mine" not in answer.text
 
 
 async def test_a_listener_is_not_left_hanging_when_the_end_is_lost_with_redis(stage: Stage) -> None:

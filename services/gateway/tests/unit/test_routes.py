@@ -18,12 +18,13 @@ ROUTES = [
     ("GET", "/subscription/status", "billing", Access.TOKEN),
     ("GET", "/subscription/complete", "billing", Access.ANYONE),
     ("POST", "/webhook/stripe", "billing", Access.UNLIMITED),
-    ("POST", "/webhook/other", None, Access.UNLIMITED),
+    ("POST", "/webhook/other", None, Access.ANYONE),
     ("GET", "/invoice", "billing", Access.TOKEN),
-    ("GET", "/chatroomx", None, Access.UNLIMITED),
-    ("GET", "/health/ready", None, Access.UNLIMITED),
-    ("GET", "/openapi.json", None, Access.UNLIMITED),
-    ("GET", "/", None, Access.UNLIMITED),
+    ("GET", "/chatroomx", None, Access.ANYONE),
+    ("GET", "/health/live", None, Access.UNLIMITED),
+    ("GET", "/health/ready", None, Access.ANYONE),
+    ("GET", "/openapi.json", None, Access.ANYONE),
+    ("GET", "/", None, Access.ANYONE),
 ]
 
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from services.gateway.rules import (
@@ -25,12 +27,26 @@ PROXIES = "10.0.0.0/8, fd00::/8"
         (PROXIES, "fd00::1", "2001:db8::7", "2001:db8::7"),
         (PROXIES, "::ffff:10.0.0.1", "1.2.3.4", "1.2.3.4"),
         (PROXIES, "", "1.2.3.4", "0.0.0.0"),
+        (PROXIES, "10.0.0.1", "6.6.6.6," * 1000 + "1.2.3.4", "1.2.3.4"),
+        (PROXIES, "10.0.0.1", "1.1.1.1," + "fd00::2," * 80 + "fd00::333", "fd00::2"),
     ],
 )
 def test_the_client_is_the_right_most_hop_that_nobody_vouches_for(
     trusted: str, peer: str, forwarded_for: str, expected: str
 ) -> None:
     assert ClientAddresses(parse_networks(trusted)).client_ip(peer, forwarded_for) == expected
+
+
+def test_what_a_client_makes_up_is_not_kept_in_memory() -> None:
+    clients = [ClientAddresses(parse_networks(trusted)) for trusted in ("", PROXIES)]
+    tracemalloc.start()
+    for number in range(500):
+        for client in clients:
+            client.client_ip("10.0.0.1", f"{number}," * 10_000)
+
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2_000_000
 
 
 def test_addresses_of_one_ipv6_customer_count_together() -> None:
@@ -62,6 +78,20 @@ def test_what_a_client_must_not_say_is_not_forwarded(name: bytes) -> None:
     lines = forwarded_headers(given, client_ip="1.2.3.4", request_id="r")
 
     assert lines == b"accept: */*\r\nx-forwarded-for: 1.2.3.4\r\nx-request-id: r\r\n"
+
+
+def test_every_connection_header_counts() -> None:
+    given = [
+        (b"connection", b"x-one"),
+        (b"x-one", b"1"),
+        (b"connection", b"x-two"),
+        (b"x-two", b"2"),
+    ]
+    given += [(b"connection", b"close"), (b"http2-settings", b"x")]
+
+    lines = forwarded_headers(given, client_ip="1.2.3.4", request_id="r")
+
+    assert lines == b"x-forwarded-for: 1.2.3.4\r\nx-request-id: r\r\n"
 
 
 def test_a_forged_client_address_is_replaced() -> None:

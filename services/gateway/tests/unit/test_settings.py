@@ -1,6 +1,6 @@
 import pytest
 
-from services.gateway.settings import parse_addresses
+from services.gateway.settings import parse_addresses, parse_origins
 
 
 def test_several_addresses_keep_their_order() -> None:
@@ -11,3 +11,18 @@ def test_several_addresses_keep_their_order() -> None:
 def test_an_address_that_cannot_be_used_is_refused(urls: str) -> None:
     with pytest.raises(ValueError, match="http://host:port"):
         parse_addresses(urls)
+
+
+def test_origins_are_what_browsers_send() -> None:
+    assert parse_origins(" https://app.example,http://localhost:5173, ") == (
+        "https://app.example",
+        "http://localhost:5173",
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "app.example", "https://a/", "https://a/b", "ftp://a", "https://", "https://u@a"]
+)
+def test_an_origin_that_no_browser_sends_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="https://host"):
+        parse_origins(text)

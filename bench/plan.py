@@ -1,0 +1,34 @@
+"""How long a run takes: the numbers that `--rounds` and `--quick` change."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sizes of the loads; each is one side of one round.
+
+    Attributes:
+        rounds: rounds that count; a warm-up comes before them.
+        seconds: of a closed loop.
+        requests: of a closed loop at most.
+        open_seconds: of a load at a fixed rate.
+        posts: messages posted.
+        replies: messages answered.
+    """
+
+    rounds: int = 5
+    seconds: float = 2.0
+    requests: int = 60_000
+    open_seconds: float = 2.5
+    posts: int = 1000
+    replies: int = 200
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Return a plan that shows that everything works, and nothing else."""
+        return cls(1, 0.3, 2000, 0.5, 160, 16)
+
+    def with_rounds(self, rounds: int | None) -> "Plan":
+        """Return the plan with another number of rounds, if there is one."""
+        return replace(self, rounds=rounds) if rounds else self

@@ -1,0 +1,43 @@
+"""What a dead worker leaves behind is taken over by others, all of it at once."""
+
+import asyncio
+
+import pytest
+
+from libs.common.clock import utc_now
+from libs.common.db import Connection
+from libs.common.events import MessagePosted
+from services.ai import store
+from services.ai.resources import Resources
+from services.ai.tests.integration.asking import posted
+
+pytestmark = pytest.mark.integration
+DEAD = 4711
+
+
+async def test_many_replies_of_a_dead_worker_are_claimed_at_once(
+    res: Resources, conn: Connection
+) -> None:
+    events = [posted() for _ in range(64)]
+    await conn.executemany(
+        """
+        INSERT INTO generation
+            (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
+        VALUES ($1, $2, $3, 'running', 1, $4, 'test', now())
+        """,
+        [(event.reply_id, event.user_id, event.chatroom_id, DEAD) for event in events],
+    )
+
+    async def claim(event: MessagePosted) -> int | None:
+        async with res.db.acquire() as own, own.transaction():
+            return await store.claim_generation(
+                own,
+                generation_id=event.reply_id,
+                user_id=event.user_id,
+                chatroom_id=event.chatroom_id,
+                worker=res.worker.id,
+                model="test",
+                now=utc_now(),
+            )
+
+    assert await asyncio.gather(*map(claim, events)) == [2] * 64

@@ -1,0 +1,1 @@
+"""What auth does, step by step: transactions, their order, and what is announced."""

@@ -1,0 +1,29 @@
+"""What nobody needs any more."""
+
+from datetime import timedelta
+
+from libs.common.clock import utc_now
+from services.auth import rules
+from services.auth.resources import Resources
+from services.auth.store import accounts, addresses, codes, sessions
+
+KEEP_STALE = timedelta(hours=1)
+KEEP_UNVERIFIED = timedelta(days=7)
+"""How long a sign-up waits for its first code."""
+
+BATCH = 1000
+"""Rows of a kind deleted at a time, so that nobody waits long for their locks."""
+
+
+async def delete_stale(res: Resources) -> None:
+    """Delete a batch each of codes, counts, sessions and sign-ups that are over."""
+    now = utc_now()
+    before = now - KEEP_STALE
+    async with res.db.acquire() as conn:
+        failures_before = now - rules.FAILURE_WINDOW
+        await codes.delete_stale_codes(
+            conn, before=before, failures_before=failures_before, limit=BATCH
+        )
+        await addresses.delete_stale_addresses(conn, before=now - rules.ADDRESS_WINDOW, limit=BATCH)
+        await sessions.delete_stale_sessions(conn, before=before, limit=BATCH)
+        await accounts.delete_unverified_accounts(conn, before=now - KEEP_UNVERIFIED, limit=BATCH)

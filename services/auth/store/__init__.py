@@ -1,0 +1,1 @@
+"""Auth's SQL: one function, one statement; the caller owns the transaction."""

@@ -1,0 +1,133 @@
+"""Buying Pro: a checkout session, and what became of it."""
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+from libs.common.clock import utc_now
+from libs.common.db import Connection
+from services.billing import rules
+from services.billing.actions import syncing
+from services.billing.errors import BillingUnavailableError, CustomerGoneError
+from services.billing.models import Checkout, Customer
+from services.billing.resources import Resources
+from services.billing.store import checkouts, customers, standings
+
+SUBSCRIBE_S = 9.0
+"""Seconds until someone who wants to subscribe is asked to come back."""
+
+COMPLETE_S = 9.0
+"""Seconds until the page after the payment is shown, whatever it can say."""
+
+REUSABLE = timedelta(minutes=2)
+"""How long a session must be left to be handed out again: someone has to type a card number."""
+
+
+async def subscribe_pro(res: Resources, user_id: UUID) -> tuple[Checkout, bool]:
+    """Return a session in which the user may buy Pro, and whether it was opened now.
+
+    However often and however much in parallel it is called, a user has one Stripe customer and
+    one open session.
+
+    Raises:
+        AlreadySubscribedError: the user is Pro.
+        PaymentOverdueError: the user's subscription waits for a payment.
+        SubscriptionExistsError: it is paused, say.
+        BillingUnavailableError: there is no usable answer within `SUBSCRIBE_S`.
+    """
+    try:
+        async with (
+            asyncio.timeout(SUBSCRIBE_S),
+            res.locks.held(user_id, within_s=SUBSCRIBE_S) as conn,
+        ):
+            return await _reuse_or_open(res, conn, user_id)
+    except TimeoutError as exc:
+        # Whose fault it is, Stripe's or our database's, cannot be told here.
+        raise BillingUnavailableError(
+            "the payment could not be prepared in time; try again in a few seconds"
+        ) from exc
+
+
+async def _reuse_or_open(res: Resources, conn: Connection, user_id: UUID) -> tuple[Checkout, bool]:
+    standing = (await standings.standing_of(conn, user_id)).standing
+    rules.ensure_may_subscribe(standing)
+    given = await checkouts.checkout_of(conn, user_id)
+    customer = await customers.ensure_customer(conn, user_id)
+    if given and await _is_reusable(res, conn, customer, given):
+        return given, False
+    try:
+        return await _open_checkout(res, conn, customer), True
+    except CustomerGoneError:
+        await customers.update_stripe_customer(conn, user_id, stripe_customer_id=None)
+        raise
+    except BillingUnavailableError as exc:
+        if exc.answered:
+            await customers.increment_attempt(conn, user_id)
+        raise
+
+
+async def _is_reusable(
+    res: Resources, conn: Connection, customer: Customer, given: Checkout
+) -> bool:
+    """Tell whether the session can be handed out again; if not, nobody can pay it any more.
+
+    Raises:
+        AlreadySubscribedError, PaymentOverdueError, SubscriptionExistsError: it was paid, and we
+            had not heard of it yet.
+    """
+    state = await res.payments.session_state(given.session_id)
+    if state is not None and state.status == "open":
+        if given.expires_at > utc_now() + REUSABLE:
+            return True
+        state = await res.payments.expire_session(given.session_id)
+    if state is not None and state.status == "complete" and customer.stripe_customer_id:
+        synced = await syncing.sync(res, conn, customer.user_id, customer.stripe_customer_id)
+        rules.ensure_may_subscribe(synced)
+    return False
+
+
+async def _open_checkout(res: Resources, conn: Connection, customer: Customer) -> Checkout:
+    user_id = customer.user_id
+    if customer.stripe_customer_id is None:
+        stripe_customer_id = await res.payments.create_customer(
+            user_id, idempotency_key=f"customer-{user_id}-{customer.attempt}"
+        )
+        await customers.update_stripe_customer(conn, user_id, stripe_customer_id=stripe_customer_id)
+        customer = await customers.ensure_customer(conn, user_id)
+    await res.payments.describe_customer(customer)
+    public_url = res.settings.public_url
+    checkout = await res.payments.open_checkout(
+        customer,
+        success_url=f"{public_url}/subscription/complete?session_id={{CHECKOUT_SESSION_ID}}",
+        cancel_url=f"{public_url}/subscription/cancelled",
+        idempotency_key=f"checkout-{user_id}-{customer.attempt}",
+    )
+    async with conn.transaction():
+        await checkouts.upsert_checkout(conn, user_id, checkout)
+        await customers.increment_attempt(conn, user_id)
+    return checkout
+
+
+async def complete_checkout(res: Resources, session_id: str) -> bool:
+    """Ask Stripe what became of a session, copy its customer's state, return whether it is Pro.
+
+    Anybody may ask, so Stripe is asked only about a user's latest session, and only until it is
+    settled.
+
+    Raises:
+        BillingUnavailableError: Stripe gave no usable answer.
+        TimeoutError: there is none within `COMPLETE_S`.
+    """
+    async with asyncio.timeout(COMPLETE_S):
+        async with res.db.acquire() as conn:
+            found = await checkouts.user_of_session(conn, session_id)
+            if found is None:
+                return False
+            user_id, is_settled = found
+            if is_settled:
+                return (await standings.standing_of(conn, user_id)).standing.plan == "pro"
+        state = await res.payments.session_state(session_id)
+        if state is None or state.stripe_customer_id is None:
+            return False
+        standing = await syncing.sync_customer(res, state.stripe_customer_id)
+    return standing is not None and standing.plan == "pro"

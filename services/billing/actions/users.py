@@ -1,0 +1,36 @@
+"""What billing keeps of a user, and tells them."""
+
+from uuid import UUID
+
+from libs.common import inbox
+from libs.common.events import UserRegistered
+from services.billing import rules
+from services.billing.models import SubscriptionOut
+from services.billing.resources import Resources
+from services.billing.store import customers, standings
+
+
+async def record_user(res: Resources, event: UserRegistered) -> None:
+    """Store how a new user can be reached, once."""
+    async with res.db.acquire() as conn, conn.transaction():
+        if await inbox.first_time(conn, consumer=event.TYPE, event_id=event.event_id):
+            await customers.upsert_customer(
+                conn, event.user_id, email=event.email, phone=event.phone, name=event.name
+            )
+
+
+async def subscription_status(res: Resources, user_id: UUID) -> SubscriptionOut:
+    """Return what the user has subscribed to; asks our own tables only."""
+    async with res.db.acquire() as conn:
+        known = await standings.standing_of(conn, user_id)
+    granted = rules.entitlements(
+        known.standing.plan, basic_messages_per_day=res.settings.basic_messages_per_day
+    )
+    return SubscriptionOut(
+        plan=known.standing.plan,
+        status=known.standing.status,
+        current_period_end=known.standing.current_period_end,
+        cancel_at_period_end=known.standing.cancel_at_period_end,
+        entitlements=granted,
+        as_of=known.as_of,
+    )

@@ -1,0 +1,1 @@
+"""Billing's SQL: one function, one statement; the caller owns the transaction."""

@@ -1,0 +1,112 @@
+"""SQL of users as customers of Stripe."""
+
+from datetime import datetime
+from uuid import UUID
+
+from libs.common.db import Connection
+from services.billing.models import Customer
+
+
+async def ping(conn: Connection) -> None:
+    """Raise if PostgreSQL does not answer."""
+    await conn.execute("SELECT 1")
+
+
+async def try_lock_user(conn: Connection, user_id: UUID) -> bool:
+    """Lock the user until the connection returns to its pool; false if another holds the lock."""
+    taken: bool = await conn.fetchval(
+        "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", f"billing:{user_id}"
+    )
+    return taken
+
+
+async def upsert_customer(
+    conn: Connection, user_id: UUID, *, email: str | None, phone: str | None, name: str | None
+) -> None:
+    """Store how the user can be reached."""
+    await conn.execute(
+        """
+        INSERT INTO customer (user_id, email, phone, name) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (user_id) DO UPDATE
+        SET email = EXCLUDED.email, phone = EXCLUDED.phone, name = EXCLUDED.name
+        """,
+        user_id,
+        email,
+        phone,
+        name,
+    )
+
+
+async def ensure_customer(conn: Connection, user_id: UUID) -> Customer:
+    """Return the user's row, made now if auth's announcement has not arrived yet."""
+    row = await conn.fetchrow(
+        """
+        INSERT INTO customer (user_id) VALUES ($1)
+        ON CONFLICT (user_id) DO UPDATE SET user_id = EXCLUDED.user_id
+        RETURNING user_id, stripe_customer_id, email, phone, name, attempt
+        """,
+        user_id,
+    )
+    assert row is not None  # noqa: S101 - an upsert that returns always returns
+    return Customer(**row)
+
+
+async def update_stripe_customer(
+    conn: Connection, user_id: UUID, *, stripe_customer_id: str | None
+) -> None:
+    """Store or, with None, forget who the user is at Stripe."""
+    await conn.execute(
+        """
+        UPDATE customer SET stripe_customer_id = $2, attempt = attempt + 1 WHERE user_id = $1
+        """,
+        user_id,
+        stripe_customer_id,
+    )
+
+
+async def increment_attempt(conn: Connection, user_id: UUID) -> None:
+    """Let the user's next call to Stripe be another one than the last."""
+    await conn.execute("UPDATE customer SET attempt = attempt + 1 WHERE user_id = $1", user_id)
+
+
+async def user_of_customer(conn: Connection, stripe_customer_id: str) -> UUID | None:
+    """Return whose customer it is, None if it is none of ours."""
+    user_id: UUID | None = await conn.fetchval(
+        "SELECT user_id FROM customer WHERE stripe_customer_id = $1", stripe_customer_id
+    )
+    return user_id
+
+
+async def claim_stale_customers(
+    conn: Connection, *, now: datetime, before: datetime, tried_before: datetime, limit: int
+) -> list[str]:
+    """Return customers that may have changed and were not looked at since `before`.
+
+    Those that the sweep tried longest ago come first, and none that it tried since `tried_before`:
+    one that can never be looked at does not keep the others waiting. Who neither has a session to
+    pay nor a subscription that is alive cannot change unheard.
+    """
+    rows = await conn.fetch(
+        """
+        UPDATE customer SET swept_at = $1
+        WHERE user_id IN (
+            SELECT customer.user_id
+            FROM customer
+            LEFT JOIN subscription USING (user_id)
+            LEFT JOIN checkout ON checkout.user_id = customer.user_id AND settled_at IS NULL
+            WHERE customer.stripe_customer_id IS NOT NULL
+              AND coalesce(subscription.as_of, checkout.expires_at - interval '1 day') < $2
+              AND (swept_at IS NULL OR swept_at < $3)
+              AND (checkout.user_id IS NOT NULL
+                   OR subscription.status NOT IN ('none', 'canceled', 'incomplete_expired'))
+            ORDER BY swept_at NULLS FIRST, subscription.as_of NULLS FIRST
+            LIMIT $4 FOR UPDATE OF customer SKIP LOCKED
+        )
+        RETURNING stripe_customer_id
+        """,
+        now,
+        before,
+        tried_before,
+        limit,
+    )
+    return [row["stripe_customer_id"] for row in rows]

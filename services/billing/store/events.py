@@ -1,0 +1,93 @@
+"""SQL of what Stripe told us."""
+
+from datetime import datetime
+
+from libs.common.db import Connection
+from services.billing.models import StripeEvent
+
+
+async def insert_event(conn: Connection, event: StripeEvent, *, at: datetime) -> bool:
+    """Store the event to be applied at once; false if it came before.
+
+    One that is about no customer is stored as applied.
+    """
+    inserted = await conn.fetchval(
+        """
+        INSERT INTO stripe_event
+            (id, type, customer_id, payload, received_at, next_try_at, applied_at)
+        VALUES ($1, $2, $3, $4, $5, $5, CASE WHEN $3::text IS NULL THEN $5::timestamptz END)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING true
+        """,
+        event.id,
+        event.type,
+        event.stripe_customer_id,
+        event.payload,
+        at,
+    )
+    return inserted is not None
+
+
+async def due_customers(conn: Connection, *, now: datetime, limit: int) -> list[str]:
+    """Return customers with events to be applied, those that have waited longest first."""
+    rows = await conn.fetch(
+        """
+        SELECT customer_id FROM stripe_event
+        WHERE applied_at IS NULL AND next_try_at <= $1
+        GROUP BY customer_id
+        ORDER BY min(next_try_at)
+        LIMIT $2
+        """,
+        now,
+        limit,
+    )
+    return [row["customer_id"] for row in rows]
+
+
+async def unapplied_events(conn: Connection, stripe_customer_id: str) -> list[str]:
+    """Return ids of the customer's events that are still to be applied."""
+    rows = await conn.fetch(
+        "SELECT id FROM stripe_event WHERE customer_id = $1 AND applied_at IS NULL",
+        stripe_customer_id,
+    )
+    return [row["id"] for row in rows]
+
+
+async def mark_applied(conn: Connection, event_ids: list[str], *, at: datetime) -> None:
+    """Store that the events need no more work."""
+    await conn.execute(
+        "UPDATE stripe_event SET applied_at = $2, error = NULL WHERE id = ANY($1)", event_ids, at
+    )
+
+
+async def postpone_events(
+    conn: Connection, stripe_customer_id: str, *, now: datetime, error: str
+) -> None:
+    """Try the customer's events again in 1 s, then 2 s, 4 s and so on up to a minute."""
+    await conn.execute(
+        """
+        UPDATE stripe_event
+        SET attempts = attempts + 1, error = $3,
+            next_try_at = $2::timestamptz + interval '1 second' * least(60, 2 ^ least(attempts, 6))
+        WHERE customer_id = $1 AND applied_at IS NULL
+        """,
+        stripe_customer_id,
+        now,
+        error,
+    )
+
+
+async def delete_old_events(conn: Connection, *, before: datetime, limit: int) -> int:
+    """Delete up to `limit` applied events received before then, and return how many."""
+    deleted = await conn.fetch(
+        """
+        DELETE FROM stripe_event WHERE id IN (
+            SELECT id FROM stripe_event WHERE received_at < $1 AND applied_at IS NOT NULL
+            LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id
+        """,
+        before,
+        limit,
+    )
+    return len(deleted)
