@@ -84,7 +84,8 @@ SELECT m.chatroom_id, m.id, m.user_id, m.role, m.status, m.reply_to, m.parent_id
     m.client_message_id, m.thumb, m.feedback_reason, m.created_at, m.ended_at,
     CASE WHEN m.parent_id IS NULL THEN ARRAY(
         SELECT s.id FROM message s
-        WHERE s.chatroom_id = m.chatroom_id AND s.parent_id IS NULL ORDER BY s.id
+        WHERE s.chatroom_id = m.chatroom_id AND s.parent_id IS NULL
+        ORDER BY s.parent_id, s.id -- all alike, but without it the index's order is not seen
     ) ELSE ARRAY(
         SELECT s.id FROM message s
         WHERE s.chatroom_id = m.chatroom_id AND s.parent_id = m.parent_id ORDER BY s.id
