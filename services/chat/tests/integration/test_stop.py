@@ -1,5 +1,6 @@
 import asyncio
 import random
+from itertools import permutations
 from typing import Any
 from uuid import UUID
 
@@ -193,7 +194,8 @@ def story(posts: list[Posted], room_id: UUID, user_id: UUID) -> list[ReplyEvent]
         started(a, room_id, user_id, attempt=2),
         ready(a, room_id, user_id, "A").model_copy(update={"attempt": 2}),
         started(b, room_id, user_id),
-        failed(b, room_id, user_id),
+        started(b, room_id, user_id, attempt=2),
+        failed(b, room_id, user_id).model_copy(update={"attempt": 2}),
         started(c, room_id, user_id),
         stopped(c, room_id, user_id, "half"),
         stopped(d, room_id, user_id),
@@ -239,6 +241,24 @@ async def test_events_that_arrive_three_times_in_any_order_end_in_the_same_state
         row[:-1] for row in in_order["messages"]
     ]
     assert (in_disorder["open"], in_disorder["used"]) == (None, 2)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+async def test_a_failed_reply_names_the_model_of_its_last_attempt_in_any_order(
+    app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection, order: tuple[int, ...]
+) -> None:
+    posted = await post(app, room_id, user_id)
+    events: list[ReplyEvent] = [
+        started(posted, room_id, user_id),
+        started(posted, room_id, user_id, attempt=2),
+        failed(posted, room_id, user_id).model_copy(update={"attempt": 2}),
+    ]
+
+    for number in order:
+        await deliver(app, events[number])
+
+    _, reply = (await state(conn, room_id, user_id))["messages"]
+    assert (reply[1], reply[3], reply[4]) == ("failed", "model of attempt 2", 2)
 
 
 async def test_three_at_once_and_one_later_make_one_end_e2(
