@@ -8,9 +8,9 @@ DROP FUNCTION IF EXISTS announce_next_reply;
 -- Announce the room's oldest queued reply, unless one is open. The caller holds the room's lock.
 -- p_event_ids: of MessagePosted, MessageChanged (not used here), ConversationGrew.
 --
--- The prompt holds what the path says after the summary: up to 40,000 characters and 50 turns, so
--- that a long room costs no more than a young one. Past 32,000 characters or 40 turns a summary is
--- asked for, of all but the newest 24,000 characters and 30 turns: nothing falls out of the prompt
+-- The prompt holds what the path says after the summary: up to 40,000 characters and 32 turns, so
+-- that a long room costs no more than a young one. Past 32,000 characters or 24 turns a summary is
+-- asked for, of all but the newest 24,000 characters and 16 turns: nothing falls out of the prompt
 -- while that summary is being written.
 CREATE FUNCTION announce_next_reply(
     p_chatroom_id uuid, p_event_ids uuid[], p_now timestamptz, p_traceparent text
@@ -40,7 +40,7 @@ BEGIN
         WHERE chatroom_id = p_chatroom_id AND on_path AND id < next_reply.question_id
             AND id > coalesce(next_reply.summary_until, first_id)
         ORDER BY id DESC
-        LIMIT 100
+        LIMIT 64
     ), answered AS (
         SELECT id, question, content AS answer,
             row_number() OVER newest_first AS turn,
@@ -55,23 +55,26 @@ BEGIN
         WINDOW newest_first AS (ORDER BY id DESC)
     )
     SELECT
-        coalesce(json_agg(
-            json_build_object('role', said.role, 'content', said.content) ORDER BY id, said.part
-        ) FILTER (WHERE turn = 1 OR characters <= 40000), '[]') AS history,
-        json_agg(
-            json_build_object('role', said.role, 'content', left(said.content, 8000))
-            ORDER BY id, said.part
-        ) FILTER (WHERE turn > 1 AND (turn > 30 OR characters > 24000)) AS outgrown,
-        (array_agg(id ORDER BY id DESC)
-            FILTER (WHERE turn > 1 AND (turn > 30 OR characters > 24000)))[1] AS outgrown_until,
+        coalesce('[' || string_agg(
+            '{"role":"user","content":' || to_json(question)
+            || '},{"role":"assistant","content":' || to_json(answer) || '}', ','
+        ) FILTER (WHERE turn = 1 OR characters <= 40000) || ']', '[]')::json AS history,
+        ('[' || string_agg(
+            '{"role":"user","content":' || to_json(left(question, 8000))
+            || '},{"role":"assistant","content":' || to_json(left(answer, 8000)) || '}', ','
+        ) FILTER (WHERE outgrown) || ']')::json AS outgrown,
+        max(id::text) FILTER (WHERE outgrown)::uuid AS outgrown_until,
         count(*) = 0 AS is_first,
-        coalesce(bool_or(characters > 32000 OR turn > 40), false) AS is_long,
-        coalesce(bool_or(characters > 32000 OR turn > 40)
-            FILTER (WHERE id > next_reply.summary_asked_until), false) AS is_long_since_asked
+        coalesce(bool_or(is_long), false) AS is_long,
+        coalesce(bool_or(is_long) FILTER (WHERE id > next_reply.summary_asked_until), false)
+            AS is_long_since_asked
     INTO context
-    FROM answered CROSS JOIN LATERAL (
-        VALUES (1, 'user', question), (2, 'assistant', answer)
-    ) said (part, role, content);
+    FROM (
+        SELECT *, characters > 32000 OR turn > 24 AS is_long,
+            turn > 1 AND (turn > 16 OR characters > 24000) AS outgrown
+        FROM answered
+        ORDER BY id
+    ) oldest_first;
 
     UPDATE message SET announced_at = p_now
     WHERE chatroom_id = p_chatroom_id AND id = next_reply.id;

@@ -20,8 +20,8 @@ from services.chat.tests.integration.posting import (
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kept_outbox")]
 
-KEPT, ASKED, SENT = 24_000, 32_000, 40_000
-"""Characters that a summary leaves out, past which one is asked for, and sent at most."""
+SENT = 40_000
+"""Characters of history in a prompt at most."""
 
 
 def length(event: MessagePosted) -> int:
@@ -103,7 +103,7 @@ async def test_a_prompt_stays_as_small_in_a_long_room_as_in_a_young_one(
     for _ in range(15):
         await turn(app, room_id, user_id, "x", "y")
 
-    assert len((await prompts(conn))[-1].history) == 100
+    assert len((await prompts(conn))[-1].history) == 64
 
 
 async def test_the_newest_turn_is_sent_however_long_it_is(
