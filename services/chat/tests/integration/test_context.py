@@ -123,13 +123,16 @@ async def test_a_summary_that_is_older_or_of_another_branch_changes_nothing(
 ) -> None:
     first = await turn(app, room_id, user_id, "a", "A")
     second = await turn(app, room_id, user_id, "b", "B")
-    await turn(app, room_id, user_id, "b2", "B2", edits=second.message_id)
-    third = await turn(app, room_id, user_id, "c", "C")
-    await summarise(app, room_id, user_id, third.reply_id, "newest")
-    ids = {"older": first.reply_id, "unknown": new_id(), "hidden": second.reply_id}
+    hidden = await turn(app, room_id, user_id, "b2", "B2", edits=second.message_id)
+    await branches.switch_path(
+        app.state.resources, chatroom_id=room_id, message_id=second.message_id, user_id=user_id
+    )
+    await summarise(app, room_id, user_id, second.reply_id, "newest")
+    ids = {"older": first.reply_id, "unknown": new_id(), "hidden": hidden.reply_id}
 
     await summarise(app, room_id, user_id, ids[until], "wrong")
-    await summarise(app, room_id, new_id(), new_id(), "a stranger's")
+    third = await turn(app, room_id, user_id, "c", "C")
+    await summarise(app, room_id, new_id(), third.reply_id, "a stranger's")
     await post(app, room_id, user_id, "d")
 
     assert (await prompts(conn))[-1].summary == "newest"
