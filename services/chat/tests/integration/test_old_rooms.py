@@ -64,8 +64,8 @@ async def test_an_old_room_can_be_read_answered_continued_and_branched(
     app: FastAPI, client: httpx2.AsyncClient, user_id: UUID, conn: Connection
 ) -> None:
     await allow_everything(app, user_id)
+    await insert_as_0001_did(conn, user_id)  # parents must not reach into an earlier room
     room_id, ids = await insert_as_0001_did(conn, user_id)
-    await insert_as_0001_did(conn, user_id)  # parents must not reach into another room
     await run_updates_of_0002(conn)
 
     listed = (await client.get(f"/chatroom/{room_id}/message")).json()["data"][::-1]
