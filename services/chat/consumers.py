@@ -5,9 +5,16 @@ from typing import Annotated
 from faststream import Context
 from faststream.rabbit import RabbitRouter
 
-from libs.common.events import AIReplyFailed, AIReplyReady, AIReplyStarted, SubscriptionChanged
+from libs.common.events import (
+    AIReplyFailed,
+    AIReplyReady,
+    AIReplyStarted,
+    AIReplyStopped,
+    ChatroomSummarised,
+    SubscriptionChanged,
+)
 from libs.common.topology import EVENTS, queue
-from services.chat.actions import entitlements, replies
+from services.chat.actions import entitlements, replies, summaries
 from services.chat.resources import Resources
 
 Res = Annotated[Resources, Context("resources")]
@@ -19,6 +26,8 @@ def make_router() -> RabbitRouter:
     router.subscriber(queue("chat", AIReplyStarted), EVENTS)(on_ai_reply_started)
     router.subscriber(queue("chat", AIReplyReady), EVENTS)(on_ai_reply_ready)
     router.subscriber(queue("chat", AIReplyFailed), EVENTS)(on_ai_reply_failed)
+    router.subscriber(queue("chat", AIReplyStopped), EVENTS)(on_ai_reply_stopped)
+    router.subscriber(queue("chat", ChatroomSummarised), EVENTS)(on_chatroom_summarised)
     router.subscriber(queue("chat", SubscriptionChanged), EVENTS)(on_subscription_changed)
     return router
 
@@ -36,6 +45,16 @@ async def on_ai_reply_ready(event: AIReplyReady, res: Res) -> None:
 async def on_ai_reply_failed(event: AIReplyFailed, res: Res) -> None:
     """Store why there is no reply."""
     await replies.record_failure(res, event)
+
+
+async def on_ai_reply_stopped(event: AIReplyStopped, res: Res) -> None:
+    """Store what had been written when the user stopped the reply."""
+    await replies.record_stop(res, event)
+
+
+async def on_chatroom_summarised(event: ChatroomSummarised, res: Res) -> None:
+    """Keep the summary for the room's next prompts."""
+    await summaries.record_summary(res, event)
 
 
 async def on_subscription_changed(event: SubscriptionChanged, res: Res) -> None:

@@ -5,8 +5,16 @@ import binascii
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.chat.errors import BadCursorError, DailyLimitReachedError
-from services.chat.models import Chatroom
+from libs.common.errors import IdempotencyKeyReusedError, ThoughtflowError
+from services.chat.errors import (
+    BadCursorError,
+    ChatroomNotFoundError,
+    DailyLimitReachedError,
+    MessageNotFoundError,
+    ModelNotInPlanError,
+    ReplyInProgressError,
+)
+from services.chat.models import Chatroom, Outcome
 
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,6 +41,29 @@ def daily_limit_error(allowance: int, now: datetime) -> DailyLimitReachedError:
         },
         headers={"Retry-After": str(retry_after_s)},
     )
+
+
+_REFUSALS: dict[Outcome, tuple[type[ThoughtflowError], str]] = {
+    "no_room": (ChatroomNotFoundError, "you have no such chatroom; see GET /chatroom"),
+    "no_message": (MessageNotFoundError, "there is no such message in this chatroom"),
+    "reply_in_progress": (
+        ReplyInProgressError,
+        "a reply is still being written here; wait for it or stop it: POST /chatroom/{id}/stop",
+    ),
+    "no_model": (ModelNotInPlanError, "your plan does not include this model; see GET /model"),
+    "key_reused": (
+        IdempotencyKeyReusedError,
+        "this Idempotency-Key or client_message_id was used for another request; use a new one",
+    ),
+}
+
+
+def refusal(outcome: Outcome, *, allowance: int | None, now: datetime) -> ThoughtflowError | None:
+    """Return why a message is not sent or shown; None if it is."""
+    if outcome == "limit":
+        return daily_limit_error(allowance or 0, now)
+    error, detail = _REFUSALS.get(outcome, (None, ""))
+    return error(detail) if error else None
 
 
 def room_cursor(room: Chatroom) -> str:

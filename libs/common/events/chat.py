@@ -135,7 +135,9 @@ class MessageChanged(Event):
         change: what happened.
         content: the text of a new user message.
         client_message_id: the id that the client gave it.
-        reply_id: the reply that a new message waits for.
+        parent_id: the message before it on its branch.
+        reply_id: the reply that the message waits for: the first, or another one. An update that
+            names neither a reply nor feedback tells that the message's branch is shown now.
         created_at: when the message was stored.
         feedback: the user's opinion of a reply, if that is what changed.
     """
@@ -148,6 +150,7 @@ class MessageChanged(Event):
     change: Change
     content: str | None = None
     client_message_id: str | None = None
+    parent_id: UUID | None = None
     reply_id: UUID | None = None
     created_at: AwareDatetime
     feedback: dict[str, Any] | None = None

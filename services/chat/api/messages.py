@@ -7,27 +7,60 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from libs.common.errors import ValidationFailedError
 from libs.common.events import MAX_CONTENT
 from libs.common.http import Body, CurrentUser
 from libs.common.text import PlainText
 from services.chat.actions import messages as actions
 from services.chat.api.parameters import MAX_PAGE, IdempotencyKey, Res, not_blank
-from services.chat.models import Status
+from services.chat.models import Draft, Posted, Status
 
 router = APIRouter(prefix="/chatroom", tags=["chat"])
 Content = Annotated[
     PlainText, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(not_blank)
 ]
+ModelId = Annotated[PlainText, Field(min_length=1, max_length=100)]
 
 
 class MessageIn(Body):
-    """Body of a post; `content` is kept as it is typed."""
+    """Body of a post.
+
+    Attributes:
+        content: kept as it is typed.
+        client_message_id: your name of the message, unique in the chatroom for ever: sending it
+            again returns the first answer and sends nothing.
+        model: one of `GET /model` that your plan includes; absent is the default.
+    """
 
     content: Content
+    client_message_id: Annotated[PlainText, Field(min_length=1, max_length=100)] | None = None
+    model: ModelId | None = None
+
+
+class TextPart(BaseModel):
+    """A part of a message that is text; a reply's is Markdown."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Feedback(BaseModel):
+    """Your opinion of a reply."""
+
+    thumb: Literal["up", "down"]
+    reason: str | None
 
 
 class MessageOut(BaseModel):
-    """A message, or the reply to one (`role` `assistant`)."""
+    """A message, or the reply to one (`role` `assistant`).
+
+    Attributes:
+        parts: the content by kind; clients ignore kinds that they do not know.
+        parent_id: the message before it on its branch; of a reply, what it answers.
+        sibling_ids: what can be shown in its place with `PUT /chatroom/{id}/path`, oldest first;
+            the message itself is one of them.
+        model: the model that answered, or was asked to.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -36,19 +69,34 @@ class MessageOut(BaseModel):
     role: Literal["user", "assistant"]
     status: Status
     content: str
+    parts: list[TextPart]
     created_at: datetime
+    parent_id: UUID | None = None
+    sibling_ids: list[UUID]
+    client_message_id: str | None = None
     reply_to: UUID | None = None
     problem: dict[str, Any] | None = None
     model: str | None = None
     finish_reason: str | None = None
+    feedback: Feedback | None = None
     ended_at: datetime | None = None
 
 
-class MessagePage(BaseModel):
-    """A page of messages, newest first; pass `next_cursor` as `before` for older ones."""
+class MessagesOut(BaseModel):
+    """Neighbouring messages, newest first.
+
+    Attributes:
+        data: the messages.
+        next_cursor: pass it as `before` for older ones; null if there are none.
+        prev_cursor: pass it as `after` for newer ones; null if there are none.
+        has_more: whether there are more in the direction asked for.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
 
     data: list[MessageOut]
     next_cursor: UUID | None
+    prev_cursor: UUID | None
     has_more: bool
 
 
@@ -59,6 +107,8 @@ class PostedMessage(BaseModel):
     chatroom_id: UUID
     role: Literal["user"] = "user"
     content: str
+    parent_id: UUID | None
+    client_message_id: str | None
     created_at: datetime
 
 
@@ -77,6 +127,24 @@ class Accepted(BaseModel):
     stream_url: str
 
 
+def accepted(posted: Posted, chatroom_id: UUID, response: Response) -> Accepted:
+    """Return the answer to a post, and mark it if it is an earlier one."""
+    if posted.outcome == "replayed":
+        response.headers["idempotent-replayed"] = "true"
+    return Accepted(
+        message=PostedMessage(
+            id=posted.message_id,
+            chatroom_id=chatroom_id,
+            content=posted.content,
+            parent_id=posted.parent_id,
+            client_message_id=posted.client_message_id,
+            created_at=posted.created_at,
+        ),
+        reply=PendingReply(id=posted.reply_id),
+        stream_url=f"/chatroom/{chatroom_id}/message/{posted.reply_id}/stream",
+    )
+
+
 @router.post("/{chatroom_id}/message", status_code=202)
 async def post_message(
     chatroom_id: UUID,
@@ -88,27 +156,22 @@ async def post_message(
 ) -> Accepted:
     """Send a message; its reply is written in the background.
 
-    Sending the same `Idempotency-Key` again returns the first answer and sends nothing.
+    It goes to the end of the shown branch. While an earlier reply is open, the new one waits for
+    its turn. Sending the same `Idempotency-Key` or `client_message_id` again returns the first
+    answer and sends nothing.
     """
     posted = await actions.post_message(
         res,
-        chatroom_id=chatroom_id,
-        user_id=caller.user_id,
-        content=body.content,
-        idempotency_key=idempotency_key,
-    )
-    if posted.outcome == "replayed":
-        response.headers["idempotent-replayed"] = "true"
-    return Accepted(
-        message=PostedMessage(
-            id=posted.message_id,
+        Draft(
             chatroom_id=chatroom_id,
+            user_id=caller.user_id,
             content=body.content,
-            created_at=posted.created_at,
+            client_message_id=body.client_message_id,
+            model=body.model,
+            idempotency_key=idempotency_key,
         ),
-        reply=PendingReply(id=posted.reply_id),
-        stream_url=f"/chatroom/{chatroom_id}/message/{posted.reply_id}/stream",
     )
+    return accepted(posted, chatroom_id, response)
 
 
 @router.get("/{chatroom_id}/message")
@@ -117,17 +180,32 @@ async def list_messages(
     caller: CurrentUser,
     res: Res,
     before: UUID | None = None,
+    after: UUID | None = None,
+    around: UUID | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
-) -> MessagePage:
-    """List a chatroom's messages and replies, newest first."""
-    messages, has_more = await actions.list_messages(
-        res, chatroom_id=chatroom_id, user_id=caller.user_id, before=before, limit=limit
-    )
-    return MessagePage(
-        data=[MessageOut.model_validate(message) for message in messages],
-        next_cursor=messages[-1].id if has_more else None,
-        has_more=has_more,
-    )
+) -> MessagesOut:
+    """List the messages and replies of the shown branch, always newest first.
+
+    Without a cursor these are the newest. `before` lists those older than that message, `after`
+    the ones that follow it, `around` the message itself amid its neighbours; send one of the three.
+    """
+    user_id = caller.user_id
+    match before, after, around:
+        case _, None, None:
+            page = await actions.list_messages(
+                res, chatroom_id=chatroom_id, user_id=user_id, before=before, limit=limit
+            )
+        case None, UUID(), None:
+            page = await actions.list_messages_after(
+                res, chatroom_id=chatroom_id, user_id=user_id, after=after, limit=limit
+            )
+        case None, None, UUID():
+            page = await actions.list_messages_around(
+                res, chatroom_id=chatroom_id, user_id=user_id, around=around, limit=limit
+            )
+        case _:
+            raise ValidationFailedError("send only one of before, after and around")
+    return MessagesOut.model_validate(page)
 
 
 @router.get("/{chatroom_id}/message/{message_id}")

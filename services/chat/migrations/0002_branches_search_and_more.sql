@@ -17,6 +17,8 @@ WHERE message.chatroom_id = earlier.chatroom_id AND message.id = earlier.id;
 UPDATE message SET parent_id = reply_to WHERE reply_to IS NOT NULL;
 
 CREATE INDEX message_siblings ON message (chatroom_id, parent_id, id);
+-- However many messages other branches hold, a page of the shown one reads only its own.
+CREATE INDEX message_path ON message (chatroom_id, id) WHERE on_path;
 CREATE UNIQUE INDEX message_client_id ON message (chatroom_id, client_message_id)
     WHERE client_message_id IS NOT NULL;
 

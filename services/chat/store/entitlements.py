@@ -23,14 +23,15 @@ async def upsert_entitlement(conn: Connection, event: SubscriptionChanged) -> No
     """Keep what the event grants, unless a newer version is known."""
     await conn.execute(
         """
-        INSERT INTO entitlement AS e (user_id, version, plan, messages_per_day)
-        VALUES ($1, $2, $3, $4)
+        INSERT INTO entitlement AS e (user_id, version, plan, messages_per_day, models)
+        VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (user_id) DO UPDATE SET version = EXCLUDED.version, plan = EXCLUDED.plan,
-            messages_per_day = EXCLUDED.messages_per_day
+            messages_per_day = EXCLUDED.messages_per_day, models = EXCLUDED.models
         WHERE e.version < EXCLUDED.version
         """,
         event.user_id,
         event.version,
         event.plan,
         event.entitlements.messages_per_day,
+        event.entitlements.models,
     )

@@ -11,11 +11,18 @@ from services.chat.models import ReplyEnd
 async def start_reply(
     conn: Connection, *, chatroom_id: UUID, reply_id: UUID, attempt: int, model: str
 ) -> None:
-    """Mark an open reply as running, unless a later attempt did."""
+    """Mark an open reply as running, unless a later attempt did.
+
+    One that ended without telling its model, before this news of the same attempt, learns it.
+    """
     await conn.execute(
         """
-        UPDATE message SET status = 'running', attempt = $3, model = $4
-        WHERE chatroom_id = $1 AND id = $2 AND status IN ('queued', 'running') AND attempt < $3
+        UPDATE message SET attempt = $3, model = $4,
+            status = CASE status WHEN 'queued' THEN 'running' ELSE status END
+        WHERE chatroom_id = $1 AND id = $2 AND (
+            status IN ('queued', 'running') AND attempt < $3
+            OR status IN ('failed', 'stopped') AND attempt = $3 AND model IS NULL
+        )
         """,
         chatroom_id,
         reply_id,
@@ -28,8 +35,9 @@ async def end_reply(conn: Connection, end: ReplyEnd, *, now: datetime) -> dateti
     """Store how an open reply ended; return when it was asked for, None if it had ended before."""
     asked_at: datetime | None = await conn.fetchval(
         """
-        UPDATE message SET status = $3, attempt = $4, content = $5, model = coalesce($6, model),
-            finish_reason = $7, problem = $8::jsonb, ended_at = $9
+        UPDATE message SET status = $3, attempt = $4, content = $5, ended_at = $9,
+            model = coalesce($6, CASE attempt WHEN $4 THEN model END),
+            finish_reason = $7, problem = $8::jsonb
         WHERE chatroom_id = $1 AND id = $2 AND status IN ('queued', 'running')
         RETURNING created_at
         """,
@@ -56,11 +64,16 @@ async def close_reply(conn: Connection, *, chatroom_id: UUID, reply_id: UUID) ->
 
 
 async def announce_next_reply(
-    conn: Connection, *, chatroom_id: UUID, event_id: UUID, now: datetime, traceparent: str | None
+    conn: Connection,
+    *,
+    chatroom_id: UUID,
+    event_ids: list[UUID],
+    now: datetime,
+    traceparent: str | None,
 ) -> bool:
     """Put `MessagePosted` of the room's oldest queued reply into the outbox; false if none."""
     announced: bool = await conn.fetchval(
-        "SELECT announce_next_reply($1, $2, $3, $4)", chatroom_id, event_id, now, traceparent
+        "SELECT announce_next_reply($1, $2, $3, $4)", chatroom_id, event_ids, now, traceparent
     )
     return announced
 

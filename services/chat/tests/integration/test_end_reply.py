@@ -89,7 +89,9 @@ async def test_the_history_holds_answered_turns_in_order_and_nothing_of_another_
         await conn.execute(
             "UPDATE message SET status = 'queued', content = '' WHERE id = $1", lost.reply_id
         )
-        await conn.execute("SELECT announce_next_reply($1, $2, now(), NULL)", room_id, new_id())
+        await conn.execute(
+            "SELECT announce_next_reply($1, $2, now(), NULL)", room_id, [new_id(), new_id()]
+        )
         payload = await conn.fetchval("SELECT payload FROM outbox ORDER BY id DESC LIMIT 1")
 
     event = MessagePosted.model_validate_json(payload)

@@ -32,6 +32,7 @@ async def test_a_posted_message_is_stored_and_announced_as_the_contract_says(
         await bodies.put(body)
 
     await spy.start()
+    await app.state.resources.db.execute("UPDATE chatroom SET title_source = 'user'")
 
     response = await client.post(f"/chatroom/{room_id}/message", json={"content": "hé\t\n 🍵"})
 
