@@ -10,7 +10,8 @@ import structlog
 from libs.common import inbox, outbox
 from libs.common.clock import utc_now
 from libs.common.db import Connection
-from libs.common.events import SubscriptionChanged, UserRegistered
+from libs.common.events import Entitlements, Plan, SubscriptionChanged, UserRegistered
+from libs.common.settings import split_names
 from services.billing import payments, rules, store
 from services.billing.errors import (
     BillingUnavailableError,
@@ -46,9 +47,7 @@ async def subscription_status(res: Resources, user_id: UUID) -> SubscriptionOut:
     """Return what the user has subscribed to; asks our own tables only."""
     async with res.db.acquire() as conn:
         known = await store.standing_of(conn, user_id)
-    granted = rules.entitlements(
-        known.standing.plan, basic_messages_per_day=res.settings.basic_messages_per_day
-    )
+    granted = _granted(res, known.standing.plan)
     return SubscriptionOut(
         plan=known.standing.plan,
         status=known.standing.status,
@@ -198,6 +197,15 @@ async def _sync(
     return standing
 
 
+def _granted(res: Resources, plan: Plan) -> Entitlements:
+    return rules.entitlements(
+        plan,
+        basic_messages_per_day=res.settings.basic_messages_per_day,
+        basic_models=split_names(res.settings.basic_models),
+        pro_models=split_names(res.settings.pro_models),
+    )
+
+
 async def _store_standing(
     res: Resources, conn: Connection, user_id: UUID, standing: Standing, now: datetime
 ) -> None:
@@ -208,9 +216,7 @@ async def _store_standing(
         return
     fresh = KnownStanding(standing, known.version + 1, as_of=now)
     await store.update_standing(conn, user_id, fresh)
-    granted = rules.entitlements(
-        standing.plan, basic_messages_per_day=res.settings.basic_messages_per_day
-    )
+    granted = _granted(res, standing.plan)
     await outbox.add(
         conn,
         SubscriptionChanged(

@@ -10,10 +10,11 @@ from libs.common.clock import utc_now
 from libs.common.db import Connection
 from libs.common.events import AIReplyReady, Event, MessagePosted
 from libs.common.testing import eventually
-from services.ai import actions, store
+from services.ai.actions import replies as actions
 from services.ai.errors import GenerationBusyError
 from services.ai.resources import Resources
 from services.ai.settings import Settings
+from services.ai.store import generations as store
 from services.ai.tests.integration.asking import posted
 
 pytestmark = pytest.mark.integration
@@ -111,7 +112,7 @@ async def test_what_a_living_worker_no_longer_writes_can_be_claimed_by_others(
 
     async def claimed() -> int | None:
         async with conn.transaction():
-            return await store.claim_generation(
+            claim = await store.claim_generation(
                 conn,
                 generation_id=event.reply_id,
                 user_id=event.user_id,
@@ -120,10 +121,13 @@ async def test_what_a_living_worker_no_longer_writes_can_be_claimed_by_others(
                 model="test",
                 now=utc_now(),
             )
+            return None if claim is None else claim.attempt
 
     assert await eventually(running)
     assert await claimed() is None
-    res.worker.writing[event.reply_id].cancel()
+    task = res.worker.writing[event.reply_id].task
+    assert task is not None
+    task.cancel()
     await asyncio.wait([delivery])
 
     assert await eventually(claimed) == 2
