@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 from libs.common.events import Usage
 from services.ai import rules
@@ -58,11 +59,13 @@ async def stream(
     try:
         async with aclosing(res.model.answer(prompt, model=draft.model)) as pieces:
             async for piece in pieces:
+                room = rules.MAX_REPLY - len(draft.text)
+                if len(piece.text) > room:
+                    draft.take(replace(piece, text=piece.text[:room], finish_reason="max_tokens"))
+                    on_text(piece.text[:room])
+                    break
                 draft.take(piece)
                 on_text(piece.text)
-                if len(draft.text) > rules.MAX_REPLY:
-                    draft.finish_reason = "max_tokens"
-                    break
     except ModelError as exc:
         error = exc
         if rules.tells_of_trouble(exc):

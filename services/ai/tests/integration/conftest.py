@@ -1,6 +1,7 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -72,6 +73,16 @@ async def app(conn: Connection, redis: Redis, settings: Settings) -> AsyncIterat
 def res(app: FastAPI) -> Resources:
     resources: Resources = app.state.resources
     return resources
+
+
+@pytest.fixture
+def changed(res: Resources) -> Callable[..., Resources]:
+    """Return `res` as if some of its settings were others."""
+
+    def change(**values: Any) -> Resources:
+        return replace(res, settings=res.settings.model_copy(update=values))
+
+    return change
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from services.ai.app import create_app
 from services.ai.models import Prompt
 from services.ai.resources import Resources
 from services.ai.settings import Settings
+from services.ai.store import generations
 from services.ai.tests.integration.asking import posted
 
 pytestmark = pytest.mark.integration
@@ -51,9 +52,13 @@ async def live_text(redis: Redis, event: MessagePosted) -> str:
     return "".join(orjson.loads(fields[b"d"])["text"] for _, fields in stored)
 
 
+async def calls(gemini: httpx2.AsyncClient) -> int:
+    return len((await gemini.get("/_emulator/requests")).json()["requests"])
+
+
 async def last_entry(redis: Redis, event: MessagePosted) -> str:
-    [(_, fields)] = await redis.xrevrange(stream_key(event.user_id, event.reply_id), count=1)
-    return str(orjson.loads(fields[b"d"])["type"])
+    stored: Any = await redis.xrevrange(stream_key(event.user_id, event.reply_id), count=1)
+    return str(orjson.loads(stored[0][1][b"d"])["type"])
 
 
 async def call_when(gemini: httpx2.AsyncClient, state: str, *, within_s: float = 5) -> Any:
@@ -81,10 +86,9 @@ async def test_a_stop_before_the_first_token_closes_the_call_to_gemini_within_a_
     stopper: str,
 ) -> None:
     event = posted()
-    await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 60})
+    await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 60, "times": 9})
     writing = asyncio.create_task(replies.answer_message(res, event))
-    while not (await gemini.get("/_emulator/requests")).json()["requests"]:
-        await asyncio.sleep(0.01)
+    assert await eventually(lambda: calls(gemini))
 
     began = monotonic()
     await stops.stop_reply(res if stopper == "own" else other, stop_of(event))
@@ -233,10 +237,10 @@ async def test_of_an_end_and_a_stop_that_meet_in_the_database_one_is_announced(
 ) -> None:
     """The stop is stored just before, or waits for the row until just after, the end is."""
     event = posted()
-    end = replies.store.end_generation
+    end = generations.end_generation
     waiting: list[asyncio.Task[None]] = []
 
-    async def end_with_a_stop(conn: Connection, *args: Any, **options: Any) -> bool:
+    async def end_with_a_stop(conn: Connection, *args: Any, **options: Any) -> Any:
         if order == "stop first":
             await stops.stop_reply(res, stop_of(event))
             return await end(conn, *args, **options)
@@ -245,7 +249,7 @@ async def test_of_an_end_and_a_stop_that_meet_in_the_database_one_is_announced(
         await asyncio.sleep(0.1)
         return ended
 
-    monkeypatch.setattr(replies.store, "end_generation", end_with_a_stop)
+    monkeypatch.setattr(generations, "end_generation", end_with_a_stop)
     await replies.answer_message(res, event)
     await asyncio.gather(*waiting)
 
@@ -282,7 +286,7 @@ async def test_a_worker_that_was_deaf_finds_the_stop_by_itself(
 ) -> None:
     """Its connection is lost with the notification; the next check of the table sees it."""
     event = posted()
-    await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 60})
+    await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 60, "times": 9})
     writing = asyncio.create_task(replies.answer_message(res, event))
 
     async def started() -> bool:
@@ -320,12 +324,11 @@ async def test_a_stop_comes_over_the_broker(
     res: Resources, gemini: httpx2.AsyncClient, redis: Redis, conn: Connection
 ) -> None:
     event = posted()
-    await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 60})
+    await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 60, "times": 9})
     async with res.db.acquire() as own, own.transaction():
         await outbox.add(own, event)
     res.relay.nudge()
-    while not (await gemini.get("/_emulator/requests")).json()["requests"]:
-        await asyncio.sleep(0.01)
+    assert await eventually(lambda: calls(gemini))
     async with res.db.acquire() as own, own.transaction():
         await outbox.add(own, stop_of(event))
     res.relay.nudge()
