@@ -6,16 +6,17 @@ from time import monotonic
 import httpx2
 import pytest
 
-from libs.common import outbox
+from libs.common import outbox, topology
 from libs.common.clock import new_id
 from libs.common.db import Connection
-from libs.common.events import AIReplyReady, Event
+from libs.common.events import AIReplyReady, Event, MessagePosted
 from libs.common.testing import eventually
-from services.ai.actions import replies
+from services.ai.actions import replies, stops
 from services.ai.errors import TooManyRepliesError
 from services.ai.resources import Resources
 from services.ai.settings import Settings
 from services.ai.tests.integration.asking import posted
+from services.ai.tests.integration.test_stops import stop_of
 
 pytestmark = pytest.mark.integration
 
@@ -34,9 +35,10 @@ async def test_l6_100_prompts_of_one_user_do_not_keep_another_waiting(
         "/_emulator/faults", json={"mode": "slow", "delay_s": 20, "times": 999, "match": "greedy"}
     )
     modest = posted("modest")
+    many = [posted("greedy", user_id=greedy) for _ in range(100)]
     async with res.db.acquire() as own, own.transaction():
-        for _ in range(100):
-            await outbox.add(own, posted("greedy", user_id=greedy))
+        for event in many:
+            await outbox.add(own, event)
         await outbox.add(own, modest)
     res.relay.nudge()
     began = monotonic()
@@ -51,6 +53,21 @@ async def test_l6_100_prompts_of_one_user_do_not_keep_another_waiting(
     assert monotonic() - began <= 15
     running = await conn.fetchval("SELECT count(*) FROM generation WHERE user_id = $1", greedy)
     assert running == res.settings.concurrent_replies_per_user
+    for event in many:
+        await stops.stop_reply(res, stop_of(event))
+    await purge(res)
+
+
+async def purge(res: Resources) -> None:
+    """Take what waits in the queues away, for the tests that follow."""
+
+    async def idle() -> bool:
+        return not res.worker.writing
+
+    assert await eventually(idle)
+    waiting = [topology._delay_queue(seconds) for seconds in topology.DELAYS_S[:2]]
+    for each in (*waiting, topology.queue("ai", MessagePosted)):
+        await (await res.brokers.publish.declare_queue(each)).purge()
 
 
 async def test_a_user_with_too_many_replies_waits_and_a_redelivery_of_one_of_them_does_not(

@@ -134,7 +134,7 @@ async def test_a_row_is_stored_together_with_its_end_or_not_at_all(
 
     async def add_or_fail(own: Connection, announced: Event) -> None:
         if isinstance(announced, AIReplyReady):
-            raise RuntimeError
+            raise RuntimeError  # noqa: TRY004 - any error would do
         await add(own, announced)
 
     monkeypatch.setattr(outbox, "add", add_or_fail)
