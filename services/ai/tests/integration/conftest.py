@@ -97,3 +97,11 @@ def announced(res: Resources, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
 
     monkeypatch.setattr(outbox, "add", add_and_note)
     return taken
+
+
+@pytest.fixture
+async def other(res: Resources, settings: Settings) -> AsyncIterator[Resources]:
+    """A second worker beside `res`."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app.state.resources

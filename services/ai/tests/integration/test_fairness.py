@@ -15,8 +15,7 @@ from services.ai.actions import replies, stops
 from services.ai.errors import TooManyRepliesError
 from services.ai.resources import Resources
 from services.ai.settings import Settings
-from services.ai.tests.integration.asking import posted
-from services.ai.tests.integration.test_stops import stop_of
+from services.ai.tests.integration.asking import posted, stop_of
 
 pytestmark = pytest.mark.integration
 

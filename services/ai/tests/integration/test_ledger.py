@@ -14,8 +14,7 @@ from libs.common.testing import eventually
 from services.ai.actions import replies, stops
 from services.ai.catalogue import PRICE_VERSION, cost_of
 from services.ai.resources import Resources
-from services.ai.tests.integration.asking import posted
-from services.ai.tests.integration.test_stops import stop_of
+from services.ai.tests.integration.asking import posted, stop_of
 
 pytestmark = pytest.mark.integration
 QUICK = "services.ai.rules.FIRST_PAUSE_S"

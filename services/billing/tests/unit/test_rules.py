@@ -107,5 +107,8 @@ def test_who_owes_a_payment_may_not_subscribe_beside_it(status: str) -> None:
 
 
 def test_pro_has_no_daily_limit_and_basic_the_configured_one() -> None:
+    models = {"basic_models": ("a",), "pro_models": ("a", "b")}
+    assert rules.entitlements("pro", basic_messages_per_day=7, **models).models == ("a", "b")
+    assert rules.entitlements("basic", basic_messages_per_day=7, **models).models == ("a",)
     assert rules.entitlements("pro", basic_messages_per_day=7).messages_per_day is None
     assert rules.entitlements("basic", basic_messages_per_day=7).messages_per_day == 7
