@@ -22,7 +22,9 @@ CREATE TABLE usage_ledger (
 );
 CREATE INDEX usage_ledger_by_user ON usage_ledger (user_id, ended_at);
 
-INSERT INTO usage_ledger
+INSERT INTO usage_ledger (
+    kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens, output_tokens,
+    thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros, estimated, ended_at)
 SELECT 'reply', id, user_id, chatroom_id, model, prompt_tokens, cached_tokens, output_tokens,
     thoughts_tokens, 0, total_tokens, 'unpriced', 0, status <> 'completed', coalesce(ended_at, now())
 FROM generation

@@ -99,7 +99,10 @@ async def insert_tombstone(
             ON CONFLICT DO NOTHING
             RETURNING id
         )
-        INSERT INTO usage_ledger
+        INSERT INTO usage_ledger (
+            kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
+            output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros,
+            estimated, ended_at)
         SELECT 'reply', id, $2, $3, '', 0, 0, 0, 0, 0, 0, 'unpriced', 0, false, $4 FROM made
         RETURNING true
         """,
@@ -170,7 +173,10 @@ async def end_generation(
             WHERE id = $1 AND attempt = $2 AND worker = $3 AND status = 'running'
             RETURNING id, user_id, chatroom_id
         )
-        INSERT INTO usage_ledger
+        INSERT INTO usage_ledger (
+            kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
+            output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros,
+            estimated, ended_at)
         SELECT 'reply', id, user_id, chatroom_id, $7, $9::bigint, $10::bigint, $11::bigint,
             $12::bigint, $13::bigint, $14::bigint, $15::text, $16::bigint, $17::boolean, $8
         FROM ended

@@ -20,7 +20,10 @@ async def insert_charge(
     """Keep the charge, unless one for the same purpose is kept."""
     await conn.execute(
         """
-        INSERT INTO usage_ledger
+        INSERT INTO usage_ledger (
+            kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
+            output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros,
+            estimated, ended_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         ON CONFLICT DO NOTHING
         """,
