@@ -131,3 +131,22 @@ async def test_a_reply_that_is_taken_over_after_its_stop_ends_at_once(
 
     assert ends(announced) == ["AIReplyStopped"]
     assert (await gemini.get("/_emulator/requests")).json()["total"] == 0
+
+
+async def test_a_worker_that_others_took_for_dead_announces_no_second_end(
+    res: Resources, gemini: httpx2.AsyncClient, conn: Connection, announced: list[Event]
+) -> None:
+    """It was frozen; meanwhile its reply was stopped for it."""
+    event = posted()
+    await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 0.5})
+    writing = asyncio.create_task(replies.answer_message(res, event))
+
+    async def started() -> bool:
+        return bool(announced)
+
+    assert await eventually(started)
+    await conn.execute("UPDATE generation SET status = 'stopped', ended_at = now()")
+    await writing
+
+    assert ends(announced) == []
+    assert await conn.fetchval("SELECT status FROM generation") == "stopped"

@@ -14,6 +14,7 @@ from libs.common.testing import eventually
 from services.ai.actions import replies, stops
 from services.ai.models import Prompt
 from services.ai.resources import Resources
+from services.ai.settings import Settings
 from services.ai.tests.integration.asking import (
     call_when,
     calls,
@@ -25,6 +26,17 @@ from services.ai.tests.integration.asking import (
 )
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def _only_notified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers do not look into the table by themselves, so a stop in time was a notification."""
+    monkeypatch.setattr("services.ai.worker.CHECK_S", 60.0)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"first_token_timeout_s": 30, "silence_timeout_s": 30})
 
 
 @pytest.mark.parametrize("stopper", ["own", "other"])
