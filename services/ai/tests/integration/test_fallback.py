@@ -98,7 +98,7 @@ async def test_u3_an_outage_is_waited_out_and_takes_few_calls(
     await gemini.post("/_emulator/faults", json={"mode": "e503", "times": 999})
 
     async def recover() -> None:
-        await asyncio.sleep(2)
+        await asyncio.sleep(6)  # longer than all tries without a breaker take
         await gemini.delete("/_emulator/faults")
 
     events = [posted() for _ in range(30)]
