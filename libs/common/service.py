@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import uvicorn
@@ -18,11 +19,20 @@ GRACEFUL_S = 10
 
 
 def main(
-    name: str, settings_class: type[SettingsT], create_app: Callable[[SettingsT], ASGIApp]
+    name: str,
+    settings_class: type[SettingsT],
+    create_app: Callable[[SettingsT], ASGIApp],
+    **options: Any,
 ) -> None:
     """Serve, or with the argument `migrate` bring the service's schema up to date.
 
     Exits with 2 where a setting is missing or malformed, or the argument is unknown.
+
+    Args:
+        name: of the service.
+        settings_class: what it reads from its environment.
+        create_app: makes its app.
+        options: of uvicorn, besides those of every service.
     """
     command = sys.argv[1] if len(sys.argv) > 1 else "serve"
     if command not in {"serve", "migrate"}:
@@ -31,12 +41,12 @@ def main(
     settings = load(settings_class)
     configure_logging(name, settings.log_level)
     if command == "serve":
-        serve(create_app(settings), settings)
+        serve(create_app(settings), settings, **options)
     elif isinstance(settings, CommonSettings):
         asyncio.run(_migrate(name, settings.database_url))
 
 
-def serve(app: ASGIApp, settings: BaseServiceSettings) -> None:
+def serve(app: ASGIApp, settings: BaseServiceSettings, **options: Any) -> None:
     """Serve `app` until SIGTERM or SIGINT."""
     uvicorn.run(
         app,
@@ -44,7 +54,6 @@ def serve(app: ASGIApp, settings: BaseServiceSettings) -> None:
         port=settings.port,
         loop="uvloop",
         http="httptools",
-        ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,
@@ -52,6 +61,7 @@ def serve(app: ASGIApp, settings: BaseServiceSettings) -> None:
         proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACEFUL_S,
+        **{"ws": "none", **options},
     )
 
 

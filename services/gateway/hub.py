@@ -49,6 +49,10 @@ class Listener:
         self.gone = True
         self._wake.set()
 
+    def nudge(self) -> None:
+        """Let `wait` return."""
+        self._wake.set()
+
     async def wait(self, timeout_s: float) -> None:
         """Return as soon as there is something, or after the timeout."""
         if self._wake.is_set():

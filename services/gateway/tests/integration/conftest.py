@@ -1,6 +1,7 @@
 """The gateway on a real port, in front of one fake service that plays all four."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,14 +17,19 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.asyncio import Redis
 from starlette.types import ASGIApp, Receive, Scope, Send
+from typing_extensions import override
 
 from deploy.local.ports import next_free
 from libs.common.clock import new_id
+from libs.common.websockets import WEBSOCKETS
 from services.gateway.app import create_app
+from services.gateway.lifetime import STOPPING
 from services.gateway.settings import Settings
 
 PORTS = 23400
 DEADLINE_S = 10.0
+NO_BROKER = "amqp://nobody:nothing@127.0.0.1:9/"
+"""For the tests that need none: the gateway serves without."""
 
 
 async def eventually(probe: Callable[[], Awaitable[Any]]) -> Any:
@@ -35,6 +41,22 @@ async def eventually(probe: Callable[[], Awaitable[Any]]) -> Any:
     return result
 
 
+class Server(uvicorn.Server):
+    """Tells the app when it begins to end."""
+
+    stopping: asyncio.Event
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.stopping = self.lifespan.state[STOPPING] = asyncio.Event()
+        await super().startup(sockets)
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.stopping.set()
+        await super().shutdown(sockets)
+
+
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """Serve an app on a free port, as the services are served."""
@@ -44,14 +66,14 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
         port=port,
         log_config=None,
         access_log=False,
-        ws="none",
         http="httptools",
         lifespan="auto",
         proxy_headers=False,
         server_header=False,
+        **WEBSOCKETS,
     )
     config.timeout_graceful_shutdown = 1
-    server = uvicorn.Server(config)
+    server = Server(config)
     task = asyncio.create_task(server._serve())
 
     async def is_up() -> bool:
@@ -147,6 +169,7 @@ def start_gateway(services_port: int, redis_url: str, redis: Redis) -> Start:
             "environment": "development",
             "redis_url": redis_url,
             "jwks_url": f"{url}/.well-known/jwks.json",
+            "rabbitmq_url": NO_BROKER,
             **given,
         }
         async with (
