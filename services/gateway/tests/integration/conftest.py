@@ -89,11 +89,16 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
 
 @dataclass
 class FakeServices:
-    """Echoes what it is asked, publishes a key, and knows the replies in `messages`."""
+    """Echoes what it is asked, publishes a key, and knows the replies in `messages`.
+
+    `planned` has the answer to a request, e.g. to `POST /completion`.
+    """
 
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     seen: list[Scope] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    planned: dict[str, tuple[int, Any]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,6 +109,7 @@ class FakeServices:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
+        self.bodies.append(body)
         status, answer = self._answer(scope, body)
         headers = [(b"content-type", b"application/json"), (b"server", b"secret/1.0")]
         if len(answer) % 2:
@@ -115,6 +121,8 @@ class FakeServices:
 
     def _answer(self, scope: Scope, body: bytes) -> tuple[int, bytes]:
         path: str = scope["path"]
+        if (planned := self.planned.get(f"{scope['method']} {path}")) is not None:
+            return planned[0], orjson.dumps(planned[1])
         if path == "/.well-known/jwks.json":
             jwk = jwt.algorithms.OKPAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
             return 200, orjson.dumps({"keys": [{**jwk, "kid": "k1", "alg": "EdDSA"}]})
@@ -126,6 +134,16 @@ class FakeServices:
             message = self.messages.get(path.rsplit("/", 1)[1])
             return (200, orjson.dumps(message)) if message else (404, b"{}")
         return 200, body
+
+    def accept(self, target: str, room_id: UUID, reply_id: UUID) -> None:
+        """Answer 202 to a post as chat does."""
+        message = {"id": str(new_id()), "chatroom_id": str(room_id), "role": "user"}
+        accepted = {
+            "message": message,
+            "reply": {"id": str(reply_id), "status": "queued"},
+            "stream_url": f"/chatroom/{room_id}/message/{reply_id}/stream",
+        }
+        self.planned[target] = (202, accepted)
 
     def token(self, user_id: UUID, session_id: UUID | None = None, *, age_s: int = 0) -> str:
         now = int(time.time()) - age_s
