@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx2
+import orjson
 import pytest
 from faststream.rabbit import RabbitBroker
 from redis.asyncio import Redis
@@ -282,7 +283,7 @@ async def test_a_device_that_falls_behind_still_gets_every_event(
         await anext(events)
         async with redis.pipeline(transaction=True) as pipeline:
             for number in range(count):  # all in one write: no reader keeps up with that
-                entry = '{"type": "x", "number": %d}' % number
+                entry = orjson.dumps({"type": "x", "number": number})
                 pipeline.eval(_APPEND, 1, feed_key(user_id), entry)
             await pipeline.execute()
         numbers = []

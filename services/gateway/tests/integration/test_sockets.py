@@ -107,11 +107,11 @@ async def test_what_chat_refuses_is_refused_with_its_problem(stage: Stage) -> No
         ('{"op": "fly"}', "validation_failed"),
         ('{"op": "ping", "more": 1}', "validation_failed"),
         ('{"op": "send", "chatroom_id": "../x", "body": {}}', "validation_failed"),
-        ('{"op": "subscribe", "reply_id": "%s"}' % new_id(), "validation_failed"),
+        (f'{{"op": "subscribe", "reply_id": "{new_id()}"}}', "validation_failed"),
         ('{"op": "unsubscribe", "subscription": "feed"}', "not_found"),
         (
-            '{"op": "send", "chatroom_id": "%s", "body": {}, "idempotency_key": "a\\r\\nx: y"}'
-            % new_id(),
+            f'{{"op": "send", "chatroom_id": "{new_id()}", "body": {{}},'
+            ' "idempotency_key": "a\\r\\nx: y"}',
             "validation_failed",
         ),
     ],
@@ -172,7 +172,7 @@ async def test_an_idle_connection_without_subscriptions_is_closed_with_4408(
 async def test_a_ticket_opens_one_connection_and_appears_in_no_log(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO)
     issued = await stage.client.post("/ws/ticket", headers=stage.headers())
     ticket = issued.json()["ticket"]
     query = f"?ticket={ticket}"
@@ -246,14 +246,16 @@ async def test_frames_count_as_requests_and_too_many_close_with_4429(
     start_gateway: Start, fakes: FakeServices
 ) -> None:
     user_id = new_id()
-    async with start_gateway(user_requests_per_minute=1, user_burst=3) as client:
-        async with socket_to(client, fakes.token(user_id)) as socket:
-            answers = [await socket.ask(op="ping") for _ in range(3)]
-            headers = {"Authorization": f"Bearer {fakes.token(user_id)}"}
-            over_http = await client.get("/user/me", headers=headers)
-            for _ in range(MAX_REFUSED):
-                await socket.send(op="ping")
-            code = await socket.close_code()
+    headers = {"Authorization": f"Bearer {fakes.token(user_id)}"}
+    async with (
+        start_gateway(user_requests_per_minute=1, user_burst=3) as client,
+        socket_to(client, fakes.token(user_id)) as socket,
+    ):
+        answers = [await socket.ask(op="ping") for _ in range(3)]
+        over_http = await client.get("/user/me", headers=headers)
+        for _ in range(MAX_REFUSED):
+            await socket.send(op="ping")
+        code = await socket.close_code()
 
     assert [answer["op"] for answer in answers] == ["ok", "ok", "error"]
     assert answers[-1]["problem"]["code"] == "rate_limited"

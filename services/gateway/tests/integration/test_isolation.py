@@ -1,0 +1,87 @@
+"""Many users and rooms at once: nobody is told a byte of another's."""
+
+import asyncio
+from uuid import UUID
+
+import httpx2
+import pytest
+from redis.asyncio import Redis
+
+from libs.common.clock import new_id
+from libs.common.replies import Entry, ReplyWriter, stream_key
+from services.gateway.feed import FeedStore
+from services.gateway.tests.integration.conftest import FakeServices, Start
+from services.gateway.tests.integration.socket_client import Socket, socket_to
+
+pytestmark = pytest.mark.integration
+USERS, ROOMS, WORDS = 50, 10, 5
+
+
+class Person:
+    """A user with one reply in each room, all over one connection, and the feed."""
+
+    def __init__(self, fakes: FakeServices) -> None:
+        self.id = new_id()
+        self.token = fakes.token(self.id)
+        self.replies = [new_id() for _ in range(ROOMS)]
+        for reply_id in self.replies:
+            fakes.messages[str(reply_id)] = {"role": "assistant", "status": "running"}
+
+    def word(self, reply_id: UUID, number: int) -> str:
+        return f"{self.id}/{reply_id}/{number} "
+
+    async def follow(self, client: httpx2.AsyncClient, ready: asyncio.Semaphore) -> list[str]:
+        """Return every frame up to the end of every reply and the feed's last event."""
+        frames: list[str] = []
+        async with socket_to(client, self.token) as socket:
+            await socket.send(op="subscribe", id="feed")
+            for reply_id in self.replies:
+                await socket.send(op="subscribe", id="r", chatroom_id=new_id(), reply_id=reply_id)
+            await self.read(socket, frames, ready)
+        return frames
+
+    async def read(self, socket: Socket, frames: list[str], ready: asyncio.Semaphore) -> None:
+        accepted, ended = 0, 0
+        while ended < ROOMS + 1:
+            frame = str(await socket.connection.recv())
+            frames.append(frame)
+            assert '"op":"error"' not in frame
+            accepted += '"op":"ok"' in frame
+            ended += "generation.completed" in frame or "chatroom.deleted" in frame
+            if '"op":"ok"' in frame and accepted == ROOMS + 1:
+                ready.release()
+
+    async def write(self, redis: Redis) -> None:
+        writer = ReplyWriter(redis)
+        for reply_id in self.replies:
+            key, offset = stream_key(self.id, reply_id), 0
+            for number in range(WORDS):
+                word = self.word(reply_id, number)
+                await writer.append(key, Entry("delta", 1, offset, word))
+                offset += len(word)
+            await writer.append(key, Entry("completed", 1))
+        feed = FeedStore(redis)
+        await feed.append(self.id, new_id(), {"type": "x", "whose": str(self.id)})
+        await feed.append(self.id, new_id(), {"type": "chatroom.deleted"})
+
+
+async def test_50_users_with_10_rooms_each_see_their_own_and_no_foreign_byte(
+    start_gateway: Start, fakes: FakeServices, redis: Redis
+) -> None:
+    people = [Person(fakes) for _ in range(USERS)]
+    limits = {"user_requests_per_minute": 0, "anonymous_requests_per_minute": 0}
+    ready = asyncio.Semaphore(0)
+    async with asyncio.timeout(120), start_gateway(**limits) as client:
+        following = [asyncio.create_task(person.follow(client, ready)) for person in people]
+        for _ in people:
+            await ready.acquire()
+        await asyncio.gather(*(person.write(redis) for person in people))
+        seen = await asyncio.gather(*following)
+
+    ids = {str(person.id) for person in people}
+    for person, frames in zip(people, seen, strict=True):
+        everything = "".join(frames)
+        assert {foreign for foreign in ids if foreign in everything} == {str(person.id)}
+        for reply_id in person.replies:
+            words = [person.word(reply_id, number) for number in range(WORDS)]
+            assert all(everything.count(word) == 1 for word in words)
