@@ -57,6 +57,7 @@ async def socket_to(
     client: httpx2.AsyncClient, token: str | None = None, query: str = "", **options: Any
 ) -> AsyncIterator[Socket]:
     """Connect to the gateway of `client`; with a token, log in."""
+    options.setdefault("max_queue", None)  # a full one would keep the close frame out
     url = str(client.base_url).replace("http://", "ws://").rstrip("/")
     async with connect(
         f"{url}/ws{query}", subprotocols=["thoughtflow.v1"], compression=None, **options

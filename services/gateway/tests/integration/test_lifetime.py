@@ -58,15 +58,15 @@ async def test_a_deploy_tells_every_connection_to_come_back_and_waits_for_none(
 ) -> None:
     async with AsyncExitStack() as stack:
         gateway = AsyncExitStack()
-        client = await gateway.enter_async_context(start_gateway())
+        served = await gateway.enter_async_context(start_gateway())
+        client = await stack.enter_async_context(
+            httpx2.AsyncClient(base_url=served.base_url, timeout=20)
+        )
         stage = Stage(client, fakes, redis)
         await stage.write("one ")
         watched = await stack.enter_async_context(stage.watching())
-        feed = await stack.enter_async_context(
-            httpx2.AsyncClient(base_url=client.base_url, timeout=20)
-        )
         response = await stack.enter_async_context(
-            feed.stream("GET", "/event", headers=stage.headers())
+            client.stream("GET", "/event", headers=stage.headers())
         )
         token = fakes.token(stage.user_id)
         socket = await stack.enter_async_context(socket_to(client, token))

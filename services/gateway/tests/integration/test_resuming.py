@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,7 +15,7 @@ from libs.common.replies import Entry, ReplyWriter
 from services.gateway.feed import FeedStore
 from services.gateway.tests.integration.conftest import FakeServices, Start
 from services.gateway.tests.integration.socket_client import Event, socket_to
-from services.gateway.tests.integration.stage import Stage, text_of
+from services.gateway.tests.integration.stage import Stage, parsed, text_of
 
 pytestmark = pytest.mark.integration
 EVENTS = 500
@@ -140,8 +141,6 @@ async def test_the_feed_goes_on_over_both_transports_and_gateways(stages: list[S
 
 
 async def feed_over_sse(client: httpx2.AsyncClient, headers: dict[str, str], cursor: str) -> Event:
-    from services.gateway.tests.integration.stage import parsed
-
     params = {"after": cursor}
     async with client.stream("GET", "/event", headers=headers, params=params) as response:
         return await anext(parsed(response))
@@ -159,7 +158,7 @@ async def test_readers_that_never_read_cost_little_and_delay_nobody(stages: list
     async with AsyncExitStack() as stack:
         for number in range(20):
             if number % 2:
-                reader, writer = await stuck_sse(stage)
+                _, writer = await stuck_sse(stage)
                 stack.callback(writer.transport.abort)
             else:
                 socket = await stack.enter_async_context(
@@ -198,5 +197,4 @@ async def stuck_sse(stage: Stage) -> tuple[asyncio.StreamReader, asyncio.StreamW
 
 
 def resident() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

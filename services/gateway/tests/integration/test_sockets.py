@@ -18,6 +18,10 @@ from services.gateway.tests.integration.socket_client import Event, Socket, sock
 from services.gateway.tests.integration.stage import Stage, text_of
 
 pytestmark = pytest.mark.integration
+SENT_WITH_A_LINE_BREAK = (
+    '{"op": "send", "chatroom_id": "01a208a1-e717-704c-9a06-d972a14e54ff", "body": {},'
+    ' "idempotency_key": "a\\r\\nx: y"}'
+)
 
 
 @pytest.fixture
@@ -110,8 +114,7 @@ async def test_what_chat_refuses_is_refused_with_its_problem(stage: Stage) -> No
         (f'{{"op": "subscribe", "reply_id": "{new_id()}"}}', "validation_failed"),
         ('{"op": "unsubscribe", "subscription": "feed"}', "not_found"),
         (
-            f'{{"op": "send", "chatroom_id": "{new_id()}", "body": {{}},'
-            ' "idempotency_key": "a\\r\\nx: y"}',
+            SENT_WITH_A_LINE_BREAK,
             "validation_failed",
         ),
     ],
