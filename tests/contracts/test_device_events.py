@@ -16,6 +16,7 @@ from libs.common.events import (
     SubscriptionChanged,
     Usage,
 )
+from libs.common.events.chat import Change
 from libs.common.replies import TERMINAL
 from libs.common.topology import CONSUMERS
 from services.gateway import events
@@ -29,7 +30,7 @@ ROWS = dict(re.findall(r"^\| `([a-z.]+)` \| ([a-z, ]+) \|", TEXT, re.MULTILINE))
 _ROOM: dict[str, Any] = {"user_id": new_id(), "chatroom_id": new_id()}
 _REPLY = _ROOM | {"reply_id": new_id(), "attempt": 1}
 _MESSAGE = _ROOM | {"message_id": new_id(), "created_at": utc_now()}
-_CHANGES = ("created", "updated", "deleted")
+_CHANGES: tuple[Change, ...] = ("created", "updated", "deleted")
 SAMPLES: list[Event] = [
     *(ChatroomChanged(**_ROOM, change=change, version=1) for change in _CHANGES),
     *(MessageChanged(**_MESSAGE, change=change) for change in _CHANGES),

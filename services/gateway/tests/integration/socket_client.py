@@ -8,6 +8,7 @@ import httpx2
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 Event = dict[str, Any]
 
@@ -60,7 +61,10 @@ async def socket_to(
     options.setdefault("max_queue", None)  # a full one would keep the close frame out
     url = str(client.base_url).replace("http://", "ws://").rstrip("/")
     async with connect(
-        f"{url}/ws{query}", subprotocols=["thoughtflow.v1"], compression=None, **options
+        f"{url}/ws{query}",
+        subprotocols=[Subprotocol("thoughtflow.v1")],
+        compression=None,
+        **options,
     ) as connection:
         socket = Socket(connection)
         if token is not None:

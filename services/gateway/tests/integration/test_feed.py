@@ -1,7 +1,6 @@
 """The feed from RabbitMQ to every device, with the real servers."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -26,6 +25,7 @@ from libs.common.events import (
     SubscriptionChanged,
     Usage,
 )
+from libs.common.events.chat import Change
 from libs.common.topology import EVENTS
 from services.gateway import feed as feed_module
 from services.gateway.feed import EXPIRY_S, FeedStore, feed_key
@@ -84,9 +84,9 @@ def everything_that_happens(user_id: UUID) -> list[Event]:
         "reply_id": reply_id,
         "attempt": 1,
     }
-    room = {"user_id": user_id, "chatroom_id": room_id}
+    room: Document = {"user_id": user_id, "chatroom_id": room_id}
     message = room | {"message_id": new_id(), "created_at": utc_now()}
-    changes = ("created", "updated", "deleted")
+    changes: tuple[Change, ...] = ("created", "updated", "deleted")
     return [
         *(ChatroomChanged(**room, change=change, version=1) for change in changes),
         *(MessageChanged(**message, change=change) for change in changes),
@@ -218,62 +218,6 @@ async def test_a_cursor_that_leads_nowhere_gets_a_reset(
     assert polled["cursor"] == event["id"] == event["data"]["cursor"]
 
 
-async def test_an_empty_feed_that_is_polled_is_not_reset(
-    gateway: httpx2.AsyncClient, headers: dict[str, str], redis: Redis, user_id: UUID
-) -> None:
-    start = await poll(gateway, headers)
-    again = await poll(gateway, headers, after=start["cursor"])
-    await FeedStore(redis).append(user_id, new_id(), {"type": "first"})
-    news = await poll(gateway, headers, after=start["cursor"])
-
-    assert again == start
-    assert [event["type"] for event in news["data"]] == ["first"]
-
-
-async def test_a_poll_waits_for_the_first_event_and_no_longer(
-    gateway: httpx2.AsyncClient, redis: Redis, headers: dict[str, str], user_id: UUID
-) -> None:
-    start = (await poll(gateway, headers))["cursor"]
-    began = time.monotonic()
-    waiting = asyncio.create_task(poll(gateway, headers, after=start, wait=20))
-
-    async def is_waiting() -> bool:
-        return bool((await redis.pubsub_numsub(feed_key(user_id)))[0][1])
-
-    await eventually(is_waiting)
-    await FeedStore(redis).append(user_id, new_id(), {"type": "x"})
-    answer = await waiting
-    assert [event["type"] for event in answer["data"]] == ["x"]
-    assert time.monotonic() - began < 15
-
-    nothing = await poll(gateway, headers, after=answer["cursor"], wait=1)
-    assert nothing == {"data": [], "cursor": answer["cursor"], "has_more": False}
-
-
-async def test_a_long_feed_is_polled_page_by_page(
-    gateway: httpx2.AsyncClient, redis: Redis, headers: dict[str, str], user_id: UUID
-) -> None:
-    cursor = (await poll(gateway, headers))["cursor"]
-    for number in range(250):
-        await FeedStore(redis).append(user_id, new_id(), {"type": "x", "number": number})
-    numbers, has_more = [], True
-    while has_more:
-        answer = await poll(gateway, headers, after=cursor)
-        cursor, has_more = answer["cursor"], answer["has_more"]
-        numbers += [event["number"] for event in answer["data"]]
-
-    assert numbers == list(range(250))
-
-
-@pytest.mark.parametrize("wait", ["31", "-1", "soon", "1.5"])
-async def test_a_wait_that_is_out_of_range_is_refused(
-    gateway: httpx2.AsyncClient, headers: dict[str, str], wait: str
-) -> None:
-    accept = {"Accept": "application/json"}
-    answer = await gateway.get("/event", headers=headers | accept, params={"wait": wait})
-    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
-
-
 async def test_a_device_that_falls_behind_still_gets_every_event(
     gateway: httpx2.AsyncClient, redis: Redis, headers: dict[str, str], user_id: UUID
 ) -> None:
@@ -286,7 +230,7 @@ async def test_a_device_that_falls_behind_still_gets_every_event(
                 entry = orjson.dumps({"type": "x", "number": number})
                 pipeline.eval(_APPEND, 1, feed_key(user_id), entry)
             await pipeline.execute()
-        numbers = []
+        numbers: list[int] = []
         while len(numbers) < count:
             event = await anext(events)
             if event["type"] == "x":

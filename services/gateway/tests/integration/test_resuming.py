@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -159,7 +159,7 @@ async def test_readers_that_never_read_cost_little_and_delay_nobody(stages: list
         for number in range(20):
             if number % 2:
                 _, writer = await stuck_sse(stage)
-                stack.callback(writer.transport.abort)
+                stack.push_async_callback(hang_up, writer)
             else:
                 socket = await stack.enter_async_context(
                     socket_to(
@@ -192,8 +192,14 @@ async def stuck_sse(stage: Stage) -> tuple[asyncio.StreamReader, asyncio.StreamW
     head = f"GET {stage.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
     writer.write(head.encode())
     await reader.readuntil(b"\r\n\r\n")
-    writer.transport.pause_reading()
+    cast("asyncio.Transport", writer.transport).pause_reading()
     return reader, writer
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def resident() -> int:
