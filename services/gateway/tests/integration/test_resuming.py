@@ -64,11 +64,11 @@ async def over_socket(stage: Stage, cursor: str | None, most: int) -> list[Event
 WAYS = [over_sse, over_socket]
 
 
-@pytest.mark.parametrize("first", [0, 1, 2, 3])
+@pytest.mark.parametrize("first", [0, 1])
 async def test_a_reply_of_500_events_that_is_cut_after_each_is_whole(
     stages: list[Stage], first: int
 ) -> None:
-    """S1: over the four parameters each boundary meets both transports and both gateways."""
+    """S1: each boundary meets both transports, and the gateways take turns."""
     words = [f"wörd{number} " for number in range(EVENTS - 2)]
 
     async def write() -> None:
