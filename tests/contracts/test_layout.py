@@ -18,7 +18,10 @@ MODULES = {
     "chat": WITH_SCHEMA | {"api"},
     "gateway": EVERY_SERVICE
     | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
-    | {"replay", "upstream"},
+    | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
+    | {"consumers", "events", "feed", "feed_live", "event_api", "posting"}
+    | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
+    | {"presence", "tickets"},
 }
 MAY_BE_PACKAGES = {"actions", "api", "store"}
 """Roles that a service with several nouns splits by them."""
