@@ -5,9 +5,15 @@ from typing import Annotated
 from faststream import Context
 from faststream.rabbit import RabbitRouter
 
-from libs.common.events import AIReplyFailed, AIReplyReady, AIReplyStarted, SubscriptionChanged
+from libs.common.events import (
+    AIReplyFailed,
+    AIReplyReady,
+    AIReplyStarted,
+    ChatroomTitled,
+    SubscriptionChanged,
+)
 from libs.common.topology import EVENTS, queue
-from services.chat.actions import entitlements, replies
+from services.chat.actions import chatrooms, entitlements, replies
 from services.chat.resources import Resources
 
 Res = Annotated[Resources, Context("resources")]
@@ -19,6 +25,7 @@ def make_router() -> RabbitRouter:
     router.subscriber(queue("chat", AIReplyStarted), EVENTS)(on_ai_reply_started)
     router.subscriber(queue("chat", AIReplyReady), EVENTS)(on_ai_reply_ready)
     router.subscriber(queue("chat", AIReplyFailed), EVENTS)(on_ai_reply_failed)
+    router.subscriber(queue("chat", ChatroomTitled), EVENTS)(on_chatroom_titled)
     router.subscriber(queue("chat", SubscriptionChanged), EVENTS)(on_subscription_changed)
     return router
 
@@ -36,6 +43,11 @@ async def on_ai_reply_ready(event: AIReplyReady, res: Res) -> None:
 async def on_ai_reply_failed(event: AIReplyFailed, res: Res) -> None:
     """Store why there is no reply."""
     await replies.record_failure(res, event)
+
+
+async def on_chatroom_titled(event: ChatroomTitled, res: Res) -> None:
+    """Give the room the title, unless it has one of its own."""
+    await chatrooms.apply_title(res, event)
 
 
 async def on_subscription_changed(event: SubscriptionChanged, res: Res) -> None:
