@@ -24,7 +24,8 @@ async def insert_chatroom(
         INSERT INTO chatroom
             (id, user_id, title, title_source, idempotency_key, created_at, active_at, pinned,
              archived_at, metadata, hidden)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9 THEN $7 END, $10::jsonb, $11)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9 THEN $7::timestamptz END,
+            $10::jsonb, $11)
         ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id, title, created_at, active_at, pinned, archived_at IS NOT NULL AS archived,
             metadata, version

@@ -82,6 +82,7 @@ async def test_its_reply_can_be_read_by_its_owner_only(
 async def test_completions_and_posts_share_the_daily_limit_and_a_refusal_leaves_nothing(
     client: httpx2.AsyncClient, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
+    body: dict[str, Any]
     for i in range(5):
         if i % 2:
             path, body = f"/chatroom/{room_id}/message", {"content": "a"}

@@ -7,7 +7,7 @@ from services.chat import rules
 PLAIN = st.text(alphabet=st.characters(exclude_characters="\x01\x02", exclude_categories=["Cs"]))
 
 
-@given(st.lists(st.tuples(PLAIN, PLAIN)), PLAIN, st.integers(1, 60), st.integers(0, 10))
+@given(st.lists(st.tuples(PLAIN, PLAIN)), PLAIN, st.integers(11, 60), st.integers(0, 10))
 def test_ranges_tell_where_the_marks_were(
     parts: list[tuple[str, str]], tail: str, length: int, before: int
 ) -> None:
