@@ -144,13 +144,18 @@ class Explaining:
         self.plan = ""
 
     async def fetch(self, sql: str, *args: object) -> list[object]:
-        rows = await self._conn.fetch(f"EXPLAIN {sql}", *args)
+        values = ", ".join(
+            "NULL" if arg is None else str(arg) if isinstance(arg, int) else f"'{arg}'"
+            for arg in args
+        )
+        await self._conn.execute(f"DEALLOCATE ALL; PREPARE hits AS {sql}")
+        rows = await self._conn.fetch(f"EXPLAIN EXECUTE hits ({values})")
         self.plan = "\n".join(row[0] for row in rows)
         return []
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_one_look_up_in_each_index_finds_only_the_owners(
+async def test_one_look_up_in_the_index_of_words_finds_only_the_owners_messages(
     conn: Connection, user_id: UUID, mode: str
 ) -> None:
     await conn.execute(
@@ -166,7 +171,7 @@ async def test_one_look_up_in_each_index_finds_only_the_owners(
         FROM room, generate_series(1, 7) n
         """
     )
-    await conn.execute("ANALYZE chatroom, message")
+    await conn.execute("VACUUM ANALYZE chatroom, message")
     explaining = Explaining(conn)
     async with conn.transaction():
         await conn.execute(f"SET LOCAL plan_cache_mode = {mode}")
@@ -178,9 +183,8 @@ async def test_one_look_up_in_each_index_finds_only_the_owners(
             limit=21,
         )
 
-    assert "Bitmap Index Scan on message_search" in explaining.plan
-    assert "Bitmap Index Scan on chatroom_search" in explaining.plan
+    _, _, by_index = explaining.plan.partition("Bitmap Index Scan on message_search")
+    condition = by_index.splitlines()[1]
+    assert "Index Cond: (search @@" in condition
+    assert "user:" in condition
     assert "Seq Scan" not in explaining.plan
-    conditions = [line for line in explaining.plan.splitlines() if "Index Cond: (search @@" in line]
-    assert len(conditions) == 2
-    assert all("user:" in condition for condition in conditions)
