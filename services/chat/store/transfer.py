@@ -66,8 +66,8 @@ async def insert_nodes(
         INSERT INTO message
             (chatroom_id, user_id, id, parent_id, reply_to, role, status, content, created_at,
              ended_at, problem, model, finish_reason, thumb, feedback_reason, on_path)
-        VALUES ($1, $2, $3, $4, CASE WHEN $5::text = 'assistant' THEN $4::uuid END, $5::text, $6, $7, $8, $9,
-            $10::jsonb, $11, $12, $13, $14, $15)
+        VALUES ($1, $2, $3, $4, CASE WHEN $5::text = 'assistant' THEN $4::uuid END, $5::text,
+            $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15)
         """,
         [
             (
