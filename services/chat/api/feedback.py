@@ -14,7 +14,7 @@ from services.chat.api.parameters import Res
 router = APIRouter(prefix="/chatroom", tags=["chat"])
 
 
-class Feedback(Body):
+class Opinion(Body):
     """What you think of a reply."""
 
     thumb: Literal["up", "down"]
@@ -23,8 +23,8 @@ class Feedback(Body):
 
 @router.put("/{chatroom_id}/message/{message_id}/feedback")
 async def give_feedback(
-    chatroom_id: UUID, message_id: UUID, body: Feedback, caller: CurrentUser, res: Res
-) -> Feedback:
+    chatroom_id: UUID, message_id: UUID, body: Opinion, caller: CurrentUser, res: Res
+) -> Opinion:
     """Tell what you think of a reply; it takes the place of what you told before."""
     await actions.give_feedback(
         res,

@@ -13,7 +13,7 @@ from libs.common.http import Body, CurrentUser
 from libs.common.text import PlainText
 from services.chat.actions import transfer as actions
 from services.chat.api.chatrooms import ChatroomOut, Metadata, Title
-from services.chat.api.feedback import Feedback
+from services.chat.api.feedback import Opinion
 from services.chat.api.parameters import IdempotencyKey, Res, not_blank
 from services.chat.models import Chatroom, Node
 
@@ -45,7 +45,7 @@ class MessageInFile(Body):
     problem: ProblemInFile | None = None
     model: Name | None = None
     finish_reason: Name | None = None
-    feedback: Feedback | None = None
+    feedback: Opinion | None = None
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> Self:
