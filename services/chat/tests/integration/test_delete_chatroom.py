@@ -15,7 +15,7 @@ from libs.common.events import (
 )
 from libs.common.testing import TokenIssuer
 from services.chat.actions import chatrooms, replies
-from services.chat.tests.integration.posting import failed, post, ready
+from services.chat.tests.integration.posting import failed, post, ready, used
 from services.chat.tests.integration.rooms import in_outbox, make_room
 
 pytestmark = pytest.mark.integration
@@ -72,6 +72,7 @@ async def test_deleting_stops_open_replies_and_what_ai_still_tells_is_harmless(
     assert [stop.reply_id for stop in stops] == [running.reply_id, queued.reply_id]
     assert {(stop.user_id, stop.chatroom_id) for stop in stops} == {(user_id, room_id)}
     told = await conn.fetchval("SELECT count(*) FROM outbox")
+    charged = await used(conn, user_id)
     await replies.record_start(res, started.model_copy(update={"attempt": 2}))
     await replies.record_reply(res, ready(running, room_id, user_id))
     await replies.record_failure(res, failed(queued, room_id, user_id))
@@ -81,6 +82,7 @@ async def test_deleting_stops_open_replies_and_what_ai_still_tells_is_harmless(
     assert await conn.fetchval("SELECT count(*) FROM message") == 0
     assert await conn.fetchval("SELECT count(*) FROM chatroom") == 0
     assert await conn.fetchval("SELECT count(*) FROM outbox") == told
+    assert await used(conn, user_id) == charged == 3
 
 
 async def test_an_opinion_of_a_reply_is_kept_replaced_and_taken_back(

@@ -223,6 +223,7 @@ STRAY = str(new_id())
         file(B, A, shown=B["id"]),
         file(A, B, B),
         file(A, B, C),
+        file(A, B, C, shown=B["id"]),
         file(A, B, C | {"parent_id": STRAY}, D),
         file(A, B, C | {"parent_id": A["id"]}, D),
         file(A, B | {"parent_id": None}),
