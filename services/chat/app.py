@@ -10,12 +10,13 @@ from libs.common.background import every
 from libs.common.http import create_service
 from libs.common.identity import TokenVerifier
 from services.chat import consumers
-from services.chat.actions import replies
+from services.chat.actions import completions, replies
 from services.chat.api import ROUTERS
 from services.chat.resources import open_resources
 from services.chat.settings import Settings
 
 SWEEP_INTERVAL_S = 15
+HIDDEN_SWEEP_INTERVAL_S = 600
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -37,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
                 res.relay.running(),
                 inbox.purging(res.db),
                 every(SWEEP_INTERVAL_S, lambda: replies.fail_overdue_replies(res)),
+                every(HIDDEN_SWEEP_INTERVAL_S, lambda: completions.delete_old_rooms(res)),
             ):
                 yield
 

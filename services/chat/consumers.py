@@ -11,10 +11,11 @@ from libs.common.events import (
     AIReplyStarted,
     AIReplyStopped,
     ChatroomSummarised,
+    ChatroomTitled,
     SubscriptionChanged,
 )
 from libs.common.topology import EVENTS, queue
-from services.chat.actions import entitlements, replies, summaries
+from services.chat.actions import chatrooms, entitlements, replies, summaries
 from services.chat.resources import Resources
 
 Res = Annotated[Resources, Context("resources")]
@@ -28,6 +29,7 @@ def make_router() -> RabbitRouter:
     router.subscriber(queue("chat", AIReplyFailed), EVENTS)(on_ai_reply_failed)
     router.subscriber(queue("chat", AIReplyStopped), EVENTS)(on_ai_reply_stopped)
     router.subscriber(queue("chat", ChatroomSummarised), EVENTS)(on_chatroom_summarised)
+    router.subscriber(queue("chat", ChatroomTitled), EVENTS)(on_chatroom_titled)
     router.subscriber(queue("chat", SubscriptionChanged), EVENTS)(on_subscription_changed)
     return router
 
@@ -55,6 +57,11 @@ async def on_ai_reply_stopped(event: AIReplyStopped, res: Res) -> None:
 async def on_chatroom_summarised(event: ChatroomSummarised, res: Res) -> None:
     """Keep the summary for the room's next prompts."""
     await summaries.record_summary(res, event)
+
+
+async def on_chatroom_titled(event: ChatroomTitled, res: Res) -> None:
+    """Give the room the title, unless it has one of its own."""
+    await chatrooms.apply_title(res, event)
 
 
 async def on_subscription_changed(event: SubscriptionChanged, res: Res) -> None:

@@ -1,6 +1,15 @@
 """Chat over HTTP: read the request, call one action, shape the answer. No rule, no SQL."""
 
-from services.chat.api import branches, chatrooms, messages, replies
+from services.chat.api import (
+    branches,
+    chatrooms,
+    completions,
+    feedback,
+    messages,
+    replies,
+    search,
+    transfer,
+)
 
 ROUTERS = [
     chatrooms.direct_router,
@@ -8,4 +17,8 @@ ROUTERS = [
     messages.router,
     branches.router,
     replies.router,
+    feedback.router,
+    search.router,
+    transfer.router,
+    completions.router,
 ]
