@@ -20,9 +20,11 @@ from bench.rabbit import purge
 from bench.system import System
 from deploy.local.server import package_folder
 from libs.common.clock import new_id, utc_now
-from services.chat import actions, store
+from services.chat.actions import messages as actions
+from services.chat.models import Draft
 from services.chat.resources import Resources, open_resources
 from services.chat.settings import Settings
+from services.chat.store import messages as store
 
 CONNECTIONS = 10
 """To PostgreSQL, as a chat process has them."""
@@ -105,28 +107,20 @@ class _Bench:
         return await pgbench.post(program, url, rooms=rooms, connections=CONNECTIONS)
 
     async def _action(self, room: int) -> object:
-        return await actions.post_message(
-            self.res,
-            chatroom_id=numbered(room),
-            user_id=numbered(owner(room)),
-            content=CONTENT,
-            idempotency_key=None,
-        )
+        return await actions.post_message(self.res, _draft(room))
 
     async def _statement(self, room: int) -> object:
         message_id = new_id()
         async with self.res.db.acquire() as conn:
             return await store.post_message(
                 conn,
-                user_id=numbered(owner(room)),
-                chatroom_id=numbered(room),
+                _draft(room),
                 message_id=message_id,
                 reply_id=new_id(after=message_id),
-                event_id=new_id(),
-                content=CONTENT,
-                idempotency_key=None,
+                event_ids=[new_id() for _ in range(3)],
                 now=utc_now(),
                 basic_allowance=20,
+                basic_models=(),
                 traceparent=None,
             )
 
@@ -138,6 +132,10 @@ class _Bench:
                 numbered(owner(room)),
                 CONTENT,
             )
+
+
+def _draft(room: int) -> Draft:
+    return Draft(user_id=numbered(owner(room)), chatroom_id=numbered(room), content=CONTENT)
 
 
 async def run(system: System, plan: Plan) -> Outcome:

@@ -102,6 +102,13 @@ class ConflictError(ThoughtflowError):
     code = "conflict"
 
 
+class PreconditionFailedError(ThoughtflowError):
+    """The thing has changed since the caller read it."""
+
+    status = 412
+    code = "precondition_failed"
+
+
 class PayloadTooLargeError(ThoughtflowError):
     """The request's body is larger than the server reads."""
 

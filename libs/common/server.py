@@ -47,6 +47,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
     _unread = 0
+    _is_socket = False
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,6 +70,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if self._fruitless >= MAX_HEAD:
                 self._refuse()
                 return
+        if self._is_socket:
+            return
         # A request that came in one piece, as most do, never sees a timer.
         if self._is_receiving or self.cycle.response_complete:  # no request: empty lines
             if self._deadline is None:
@@ -83,6 +86,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+
+    @override
+    def handle_websocket_upgrade(self) -> None:
+        self._is_socket = True  # the next protocol's from here on
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().handle_websocket_upgrade()
 
     @override
     def on_message_begin(self) -> None:
@@ -169,13 +179,12 @@ class Server(uvicorn.Server):
             host=host,
             port=port,
             http=BoundedHttpProtocol,
-            ws="none",
             access_log=False,
             log_config=None,
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_S,
-            **{"timeout_graceful_shutdown": GRACEFUL_S, **options},
+            **{"ws": "none", "timeout_graceful_shutdown": GRACEFUL_S, **options},
         )
         super().__init__(config)
         self._stopping = asyncio.Event()

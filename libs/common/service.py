@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from starlette.types import ASGIApp
@@ -19,11 +20,20 @@ STARTUP_FAILED = 3
 
 
 def main(
-    name: str, settings_class: type[SettingsT], create_app: Callable[[SettingsT], ASGIApp]
+    name: str,
+    settings_class: type[SettingsT],
+    create_app: Callable[[SettingsT], ASGIApp],
+    **options: Any,
 ) -> None:
     """Serve, or with the argument `migrate` bring the service's schema up to date.
 
     Exits with 2 where a setting is missing or malformed, or the argument is unknown.
+
+    Args:
+        name: of the service.
+        settings_class: what it reads from its environment.
+        create_app: makes its app.
+        options: of uvicorn, besides those of every service.
     """
     command = sys.argv[1] if len(sys.argv) > 1 else "serve"
     if command not in {"serve", "migrate"}:
@@ -32,14 +42,16 @@ def main(
     settings = load(settings_class)
     configure_logging(name, settings.log_level)
     if command == "serve":
-        serve(create_app(settings), settings)
+        serve(create_app(settings), settings, **options)
     elif isinstance(settings, CommonSettings):
         asyncio.run(_migrate(name, settings.database_url))
 
 
-def serve(app: ASGIApp, settings: BaseServiceSettings) -> None:
+def serve(app: ASGIApp, settings: BaseServiceSettings, **options: Any) -> None:
     """Serve `app` until SIGTERM or SIGINT."""
-    server = Server(app, host=settings.host, port=settings.port, loop="uvloop", lifespan="on")
+    server = Server(
+        app, host=settings.host, port=settings.port, loop="uvloop", lifespan="on", **options
+    )
     with suppress(KeyboardInterrupt):  # uvicorn raises it again after a graceful end
         server.run()
     if not server.started:

@@ -13,6 +13,11 @@ MIN_SECRET_LENGTH = 16
 _KNOWN_SECRETS = ("change-me", "changeme", "sk_test_emulator", "guest", "thoughtflow", "secret")
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """Return the comma-separated names, without blanks."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 class BaseServiceSettings(BaseSettings):
     """Environment of any process; names are the upper-cased field names.
 

@@ -9,8 +9,15 @@ from libs.common.events import (
     AIReplyFailed,
     AIReplyReady,
     AIReplyStarted,
+    AIReplyStopped,
+    ChatroomChanged,
+    ChatroomSummarised,
+    ChatroomTitled,
+    ConversationGrew,
     Event,
+    MessageChanged,
     MessagePosted,
+    ReplyStopRequested,
     SubscriptionChanged,
     UserRegistered,
 )
@@ -18,10 +25,17 @@ from libs.common.events import (
 CONSUMERS: dict[type[Event], tuple[str, ...]] = {
     UserRegistered: ("billing",),
     MessagePosted: ("ai",),
-    AIReplyStarted: ("chat",),
-    AIReplyReady: ("chat",),
-    AIReplyFailed: ("chat",),
-    SubscriptionChanged: ("auth", "chat"),
+    ReplyStopRequested: ("ai",),
+    ConversationGrew: ("ai",),
+    MessageChanged: ("gateway",),
+    ChatroomChanged: ("gateway",),
+    AIReplyStarted: ("chat", "gateway"),
+    AIReplyReady: ("chat", "gateway"),
+    AIReplyFailed: ("chat", "gateway"),
+    AIReplyStopped: ("chat", "gateway"),
+    ChatroomTitled: ("chat",),
+    ChatroomSummarised: ("chat",),
+    SubscriptionChanged: ("ai", "auth", "chat", "gateway"),
 }
 
 EVENTS = RabbitExchange("thoughtflow.events", type=ExchangeType.TOPIC)

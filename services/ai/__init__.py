@@ -1,4 +1,5 @@
 """Replies from the language model.
 
-Owns schema `ai`; announces `AIReplyStarted`, `AIReplyReady` and `AIReplyFailed`.
+Owns schema `ai`; announces `AIReplyStarted`, `AIReplyReady`, `AIReplyFailed`,
+`AIReplyStopped`, `ChatroomTitled` and `ChatroomSummarised`.
 """

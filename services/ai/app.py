@@ -7,18 +7,20 @@ from fastapi import FastAPI
 
 from libs.common import inbox
 from libs.common.http import create_service
-from services.ai import consumers
+from libs.common.identity import TokenVerifier
+from services.ai import api, consumers
 from services.ai.resources import open_resources
 from services.ai.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the service; it has no endpoints but health, its work comes over RabbitMQ."""
+    """Return the service; its work comes over RabbitMQ."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as res:
             app.state.resources = res
+            app.state.verifier = TokenVerifier(settings.jwks_url)
             app.state.probes = {
                 "postgres": lambda: res.db.fetchval("SELECT 1"),
                 "rabbitmq": lambda: res.brokers.publish.ping(timeout=1),
@@ -28,4 +30,4 @@ def create_app(settings: Settings) -> FastAPI:
             async with res.brokers.running(), res.relay.running(), inbox.purging(res.db):
                 yield
 
-    return create_service("Thoughtflow ai", lifespan=lifespan, routers=[])
+    return create_service("Thoughtflow ai", lifespan=lifespan, routers=[api.router])

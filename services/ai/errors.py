@@ -10,6 +10,21 @@ class GenerationBusyError(UnavailableError):
     patient = True  # it ends, or its worker does
 
 
+class TooManyRepliesError(UnavailableError):
+    """The user has as many replies written at once as one user may."""
+
+    code = "too_many_replies"
+    patient = True  # one of them ends
+
+
+class StopRequestedError(Exception):
+    """The user wants the reply to end; a signal inside ai that nobody else sees."""
+
+
+class TakenOverError(Exception):
+    """Another worker writes the reply by now; a signal inside ai that nobody else sees."""
+
+
 class ModelError(ThoughtflowError):
     """The model gave no reply.
 
@@ -30,6 +45,10 @@ class ModelUnavailableError(ModelError):
 
     code = "model_unavailable"
     transient = True
+
+
+class ModelSilentError(ModelUnavailableError):
+    """The model took our request and fell silent."""
 
 
 class ModelOverloadedError(ModelError):

@@ -2,16 +2,21 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Self
 
 import structlog
 from redis.exceptions import RedisError
 
-from libs.common.replies import Entry, ReplyWriter
+from libs.common.events import MessagePosted, ReplyStopRequested
+from libs.common.replies import Entry, ReplyWriter, stream_key
 
 log = structlog.stdlib.get_logger()
 GATHER_S = 0.03
 """Seconds that text is gathered: nobody notices, and an entry costs the same for any text."""
+
+
+def stream_key_of(event: MessagePosted | ReplyStopRequested) -> str:
+    """Return the key of the stream of the reply that `event` is about."""
+    return stream_key(user_id=event.user_id, chatroom_id=event.chatroom_id, reply_id=event.reply_id)
 
 
 class LiveReply:
@@ -27,12 +32,13 @@ class LiveReply:
         self._closing = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        await self._append(Entry("started", self._attempt))
+    def start(self) -> None:
+        """Tell that the attempt began, and send what is added from now on."""
+        # The sender says it, for a stop must not cancel a command half-way.
         self._sender = asyncio.create_task(self._send_forever())
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def close(self) -> None:
+        """Send what is left; a second time does nothing."""
         # Not cancelled: a command that is cancelled half-way poisons its connection.
         self._closing.set()
         self._wake.set()
@@ -46,10 +52,11 @@ class LiveReply:
 
     async def end(self, entry: Entry) -> None:
         """Send what is left, then `entry`, which is terminal."""
-        await self.__aexit__()
+        await self.close()
         await self._append(entry)
 
     async def _send_forever(self) -> None:
+        await self._append(Entry("started", self._attempt))
         while not self._closing.is_set():
             await self._wake.wait()
             self._wake.clear()

@@ -5,13 +5,17 @@ Every way in which Gemini ends a stream is mapped here to text or to a typed err
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Protocol
 
 import httpx2
 from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
+from pydantic import ValidationError
 
 from libs.common.events import Usage
 from services.ai.errors import (
@@ -19,6 +23,7 @@ from services.ai.errors import (
     ModelError,
     ModelOverloadedError,
     ModelRejectedError,
+    ModelSilentError,
     ModelUnavailableError,
     ReplyEmptyError,
     ReplyInterruptedError,
@@ -26,18 +31,32 @@ from services.ai.errors import (
 from services.ai.models import Piece, Prompt
 from services.ai.settings import Settings
 
-_DONE = {"STOP": "stop", "MAX_TOKENS": "max_tokens"}
+# CONTINUATION is a limit, too: what was written so far stands.
+_DONE = {"STOP": "stop", "MAX_TOKENS": "max_tokens", "CONTINUATION": "max_tokens"}
+_BLOCKED = {
+    *("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR"),
+    *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "ESCALATION"),
+}
+_SLIPS = {
+    *("FINISH_REASON_UNSPECIFIED", "OTHER", "MALFORMED_RESPONSE", "MALFORMED_FUNCTION_CALL"),
+    *("UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE"),
+    *("IMAGE_OTHER", "NO_IMAGE"),
+}
+_REFUSED = {"PUP_LIMITED_DISABLED"}
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 TRY_LATER = "the model does not answer right now; send the message again in a minute"
+
+_opened: ContextVar[list[httpx2.Response] | None] = ContextVar("opened", default=None)
+"""The responses of the present call, which the SDK does not let us close."""
 
 
 class Model(Protocol):
     """Anything that can answer a prompt piece by piece."""
 
-    name: str
+    def answer(self, prompt: Prompt, *, model: str) -> AsyncGenerator[Piece, None]:
+        """Yield the answer of `model`; the last piece has its finish reason, and there is text.
 
-    def answer(self, prompt: Prompt) -> AsyncIterator[Piece]:
-        """Yield the answer; the last piece carries its finish reason, and there is some text.
+        Closing the generator, or cancelling who waits for it, ends the call at the provider.
 
         Raises:
             ModelError: there is no complete answer; `transient` tells whether to ask again.
@@ -49,9 +68,11 @@ class Gemini:
     """`Model` by Google's API, https://ai.google.dev/api/generate-content."""
 
     def __init__(self, settings: Settings) -> None:
-        self.name = settings.gemini_model
         self._settings = settings
-        self._http = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=None))
+        self._http = httpx2.AsyncClient(
+            limits=httpx2.Limits(max_connections=None),
+            event_hooks={"request": [self._limit_connecting], "response": [_remember]},
+        )
         self._client = genai.Client(
             api_key=settings.gemini_api_key.get_secret_value(),
             http_options=types.HttpOptions(
@@ -62,48 +83,44 @@ class Gemini:
                 retry_options=types.HttpRetryOptions(attempts=1),
             ),
         )
-        self._config = types.GenerateContentConfig(
-            system_instruction=settings.system_instruction,
-            max_output_tokens=settings.max_output_tokens,
-            automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
-        )
 
     async def aclose(self) -> None:
         """Close the connections; answers under way fail."""
         await self._client.aio.aclose()
         await self._http.aclose()
 
-    async def answer(self, prompt: Prompt) -> AsyncIterator[Piece]:
+    async def answer(self, prompt: Prompt, *, model: str) -> AsyncGenerator[Piece, None]:
         finish_reason, wrote = "", False
-        async for chunk in self._chunks(_contents(prompt)):
-            _refuse_blocked(chunk)
-            candidate = chunk.candidates[0] if chunk.candidates else None
-            if candidate is not None and candidate.finish_reason is not None:
-                finish_reason = candidate.finish_reason.name
-            text = _visible_text(candidate)
-            wrote = wrote or bool(text.strip())
-            yield Piece(text, _usage(chunk))
-        if not finish_reason:
-            raise ReplyInterruptedError("the model stopped in mid-sentence; send the message again")
-        if finish_reason not in _DONE:
-            raise ContentBlockedError(
-                "the model's safety rules stopped this reply; put the question differently"
-            )
-        if not wrote:
-            raise ReplyEmptyError("the model had nothing to say; put the question differently")
-        yield Piece("", finish_reason=_DONE[finish_reason])
+        async with aclosing(self._chunks(prompt, model)) as chunks:
+            async for chunk in chunks:
+                candidate = chunk.candidates[0] if chunk.candidates else None
+                if candidate is not None and candidate.finish_reason is not None:
+                    finish_reason = candidate.finish_reason.name
+                text = _visible_text(candidate)
+                wrote = wrote or bool(text.strip())
+                is_blocked = _is_blocked(chunk)
+                yield Piece(text, _usage(chunk), is_last=bool(finish_reason) or is_blocked)
+                if is_blocked:
+                    raise ContentBlockedError(
+                        "the model's safety rules refuse this message; put it differently"
+                    )
+        yield Piece("", finish_reason=ensure_good(finish_reason, wrote=wrote))
 
     async def _chunks(
-        self, contents: list[types.Content]
-    ) -> AsyncIterator[types.GenerateContentResponse]:
+        self, prompt: Prompt, model: str
+    ) -> AsyncGenerator[types.GenerateContentResponse, None]:
         """Yield Gemini's chunks, with our timeouts and errors in place of the SDK's."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.total_timeout_s
         silence_s = self._settings.first_token_timeout_s
+        opened: list[httpx2.Response] = []
+        _opened.set(opened)
         try:
             async with asyncio.timeout_at(min(clock() + silence_s, deadline)):
                 stream = await self._client.aio.models.generate_content_stream(
-                    model=self.name, contents=contents, config=self._config
+                    model=model,
+                    contents=_contents(prompt),
+                    config=_config(prompt.instruction, prompt.max_output_tokens),
                 )
             while True:
                 async with asyncio.timeout_at(min(clock() + silence_s, deadline)):
@@ -114,39 +131,85 @@ class Gemini:
                 yield chunk
         except genai_errors.APIError as exc:
             raise _translated(exc) from exc
+        except (TimeoutError, httpx2.ReadTimeout) as exc:
+            raise ModelSilentError(TRY_LATER) from exc
         except (
             genai_errors.UnknownApiResponseError,
             json.JSONDecodeError,
             httpx2.TransportError,
-            TimeoutError,
+            ValidationError,
         ) as exc:
             raise ModelUnavailableError(TRY_LATER) from exc
+        finally:
+            for response in opened:
+                await response.aclose()
+
+    async def _limit_connecting(self, request: httpx2.Request) -> None:
+        # The SDK gives one time for everything; a server that is not there needs less to be known.
+        request.extensions["timeout"]["connect"] = self._settings.connect_timeout_s
+
+
+async def _remember(response: httpx2.Response) -> None:
+    if (opened := _opened.get()) is not None:
+        opened.append(response)
+
+
+def ensure_good(finish_reason: str, *, wrote: bool) -> str:
+    """Return `stop` or `max_tokens` for a reply that stands.
+
+    Args:
+        finish_reason: Gemini's, empty if it gave none.
+        wrote: whether there was any visible text.
+
+    Raises:
+        ModelError: the reply does not stand; also for reasons that did not exist when this was
+            written.
+    """
+    if not finish_reason or finish_reason in _SLIPS:
+        raise ReplyInterruptedError("the model stopped in mid-sentence; send the message again")
+    if finish_reason in _BLOCKED:
+        raise ContentBlockedError(
+            "the model's safety rules stopped this reply; put the question differently"
+        )
+    if finish_reason in _REFUSED:
+        raise ModelRejectedError("the provider limited our account; the operator has to look")
+    if finish_reason not in _DONE:
+        raise ModelError("the model ended its reply in an unknown way; send the message again")
+    if not wrote:
+        raise ReplyEmptyError("the model had nothing to say; put the question differently")
+    return _DONE[finish_reason]
+
+
+@lru_cache(maxsize=8)
+def _config(instruction: str, max_output_tokens: int) -> types.GenerateContentConfig:
+    return types.GenerateContentConfig(
+        system_instruction=instruction,
+        max_output_tokens=max_output_tokens,
+        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+    )
 
 
 def _contents(prompt: Prompt) -> list[types.Content]:
-    turns = [
+    return [
         types.Content(
             role="user" if turn.role == "user" else "model",
             parts=[types.Part.from_text(text=turn.content)],
         )
-        for turn in prompt.history
+        for turn in prompt.turns
     ]
-    return [*turns, types.UserContent(parts=[types.Part.from_text(text=prompt.content)])]
 
 
-def _refuse_blocked(chunk: types.GenerateContentResponse) -> None:
-    feedback = chunk.prompt_feedback
-    if feedback is not None and feedback.block_reason is not None:
-        raise ContentBlockedError(
-            "the model's safety rules refuse this message; put it differently"
-        )
+def _is_blocked(chunk: types.GenerateContentResponse) -> bool:
+    return chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason is not None
 
 
 def _visible_text(candidate: types.Candidate | None) -> str:
     if candidate is None or candidate.content is None:
         return ""
     parts = candidate.content.parts or []
-    return "".join(part.text or "" for part in parts if not part.thought)
+    text = "".join(part.text or "" for part in parts if not part.thought)
+    # PostgreSQL cannot hold NUL, nor UTF-8 a lone surrogate.
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _usage(chunk: types.GenerateContentResponse) -> Usage | None:
@@ -158,6 +221,7 @@ def _usage(chunk: types.GenerateContentResponse) -> Usage | None:
         cached=told.cached_content_token_count or 0,
         output=told.candidates_token_count or 0,
         thoughts=told.thoughts_token_count or 0,
+        tools=told.tool_use_prompt_token_count or 0,
         total=told.total_token_count or 0,
     )
 

@@ -1,8 +1,11 @@
 """Ai's data."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from libs.common.events import Turn, Usage
+
+Kind = Literal["reply", "title", "summary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,12 +13,18 @@ class Prompt:
     """What the model is asked.
 
     Attributes:
-        history: earlier turns, oldest first.
-        content: the message to answer.
+        turns: the conversation, oldest first; the last is the user's and wants an answer.
+        instruction: what the operator tells the model; holds nothing that a user wrote.
+        max_output_tokens: length of the answer at most, thoughts included.
     """
 
-    history: tuple[Turn, ...]
-    content: str
+    turns: tuple[Turn, ...]
+    instruction: str
+    max_output_tokens: int
+
+    def length(self) -> int:
+        """Return its characters."""
+        return len(self.instruction) + sum(len(turn.content) for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +34,106 @@ class Piece:
     Attributes:
         text: what is new, possibly empty.
         usage: tokens of the whole reply so far, where the provider told.
-        finish_reason: `stop` or `max_tokens` on the last piece, else None.
+        is_last: whether the provider ended the reply with it, so that `usage` is what it bills.
+        finish_reason: `stop` or `max_tokens` once the reply is known to be good, else None.
     """
 
     text: str
     usage: Usage | None = None
+    is_last: bool = False
     finish_reason: str | None = None
 
 
 @dataclass(slots=True)
 class Draft:
-    """A reply while it is written by one attempt."""
+    """A reply while it is written by one call to one model.
+
+    Attributes:
+        attempt: the fence of what is stored.
+        model: the model asked, empty if none was.
+        usage: tokens as the provider told them last.
+        is_counted: whether the provider's count is final.
+    """
 
     attempt: int
+    model: str = ""
     text: str = ""
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = ""
+    pieces: int = 0
+    is_counted: bool = False
+
+    def take(self, piece: Piece) -> None:
+        """Add what the model sent."""
+        self.pieces += 1
+        self.text += piece.text
+        self.usage = piece.usage or self.usage
+        self.is_counted = self.is_counted or piece.is_last
+        self.finish_reason = piece.finish_reason or self.finish_reason
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a generation cost, as the ledger keeps it.
+
+    Attributes:
+        model: the model asked last, empty if none was.
+        usage: tokens of all its calls.
+        price_version: which prices were applied.
+        cost_micros: millionths of a US dollar.
+        estimated: whether a call was broken off before the provider told its tokens.
+    """
+
+    model: str
+    usage: Usage
+    price_version: str
+    cost_micros: int
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write a reply.
+
+    Attributes:
+        attempt: from 1.
+        stop_requested: whether its user wants it to end at once.
+    """
+
+    attempt: int
+    stop_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A generation that does not know yet that it has to end.
+
+    Attributes:
+        attempt: the newest one.
+        worker: who owns it.
+        model: the model asked.
+        is_orphan: whether its worker is gone.
+    """
+
+    attempt: int
+    worker: int
+    model: str
+    is_orphan: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model as one user sees it.
+
+    Attributes:
+        label: its name for people.
+        context_window: input tokens at most, None if we do not know.
+        is_default: whether it answers where the user chooses none.
+        allowed: whether the user may choose it.
+    """
+
+    id: str
+    label: str
+    context_window: int | None
+    is_default: bool
+    allowed: bool

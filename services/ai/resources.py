@@ -1,5 +1,6 @@
 """What ai holds open while it runs; built once, closed in reverse order."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from libs.common.db import Pool, open_pool
 from libs.common.multiplexed import MultiplexedRedis
 from libs.common.outbox import Relay
 from libs.common.replies import ReplyWriter
+from services.ai.breaker import Breakers
 from services.ai.model import Gemini, Model
 from services.ai.settings import Settings
 from services.ai.worker import Worker, alive
@@ -26,6 +28,7 @@ class Resources:
     relay: Relay
     replies: ReplyWriter
     model: Model
+    breakers: Breakers
     worker: Worker
 
 
@@ -41,5 +44,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(model.aclose)
         worker = await stack.enter_async_context(alive(settings.database_url))
         brokers = make_brokers(settings.rabbitmq_url, service="ai", prefetch=settings.prefetch)
+        breakers = Breakers(asyncio.get_running_loop().time)
         relay = Relay(db, brokers.publish)
-        yield Resources(settings, db, brokers, relay, ReplyWriter(redis), model, worker)
+        replies = ReplyWriter(redis)
+        yield Resources(settings, db, brokers, relay, replies, model, breakers, worker)

@@ -11,22 +11,34 @@ class Settings(CommonSettings):
     Attributes:
         gemini_api_key: from Google AI Studio.
         gemini_base_url: only to talk to something else than Google, e.g. the emulator.
-        gemini_model: the model that answers.
+        gemini_model: the model that answers where the user chose none.
+        gemini_fallback_model: answers while the other one does not; empty is none.
+        basic_models: comma-separated ids of the models that a user may choose of whom billing never
+            spoke.
         system_instruction: what the model is told before every conversation.
         max_output_tokens: length of a reply at most, thoughts included.
+        prompt_tokens: length of a prompt at most, at four characters per token; the message itself
+            is never cut.
+        concurrent_replies_per_user: replies of one user that one process writes at the same time.
+        connect_timeout_s: time that a connection to the provider may take.
         first_token_timeout_s: silence allowed before a reply's first word.
         silence_timeout_s: silence allowed between two pieces of a reply.
         total_timeout_s: time one call to the model may take.
-        model_attempts: calls to the model for one reply at most.
+        model_attempts: calls to one model for one reply at most.
     """
 
     prefetch: int = Field(default=64, ge=1, le=1000)
     gemini_api_key: SecretStr = Field(min_length=1)
     gemini_base_url: str | None = Field(default=None, pattern="^https?://")
     gemini_model: str = Field(default="gemini-3.8-flash", min_length=1)
+    gemini_fallback_model: str = ""
+    basic_models: str = ""
     system_instruction: str = "You are a helpful, concise assistant. Answer in Markdown."
     max_output_tokens: int = Field(default=4096, ge=1, le=65_536)
+    prompt_tokens: int = Field(default=12_000, ge=1000, le=1_000_000)
+    concurrent_replies_per_user: int = Field(default=4, ge=1, le=1000)
+    connect_timeout_s: float = Field(default=5, gt=0, le=60)
     first_token_timeout_s: float = Field(default=30, gt=0, le=300)
     silence_timeout_s: float = Field(default=20, gt=0, le=300)
     total_timeout_s: float = Field(default=120, gt=0, le=600)
-    model_attempts: int = Field(default=4, ge=1, le=8)
+    model_attempts: int = Field(default=6, ge=1, le=8)

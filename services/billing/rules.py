@@ -66,9 +66,17 @@ def effective(
     )
 
 
-def entitlements(plan: Plan, *, basic_messages_per_day: int) -> Entitlements:
+def entitlements(
+    plan: Plan,
+    *,
+    basic_messages_per_day: int,
+    basic_models: tuple[str, ...] = (),
+    pro_models: tuple[str, ...] = (),
+) -> Entitlements:
     """Return what `plan` grants."""
-    return Entitlements(messages_per_day=None if plan == "pro" else basic_messages_per_day)
+    if plan == "pro":
+        return Entitlements(messages_per_day=None, models=pro_models)
+    return Entitlements(messages_per_day=basic_messages_per_day, models=basic_models)
 
 
 def ensure_may_subscribe(standing: Standing) -> None:

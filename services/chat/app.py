@@ -9,11 +9,14 @@ from libs.common import inbox
 from libs.common.background import every
 from libs.common.http import create_service
 from libs.common.identity import TokenVerifier
-from services.chat import actions, api, consumers
+from services.chat import consumers
+from services.chat.actions import completions, replies
+from services.chat.api import ROUTERS
 from services.chat.resources import open_resources
 from services.chat.settings import Settings
 
 SWEEP_INTERVAL_S = 15
+HIDDEN_SWEEP_INTERVAL_S = 600
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -34,10 +37,9 @@ def create_app(settings: Settings) -> FastAPI:
                 res.brokers.running(),
                 res.relay.running(),
                 inbox.purging(res.db),
-                every(SWEEP_INTERVAL_S, lambda: actions.fail_overdue_replies(res)),
+                every(SWEEP_INTERVAL_S, lambda: replies.fail_overdue_replies(res)),
+                every(HIDDEN_SWEEP_INTERVAL_S, lambda: completions.delete_old_rooms(res)),
             ):
                 yield
 
-    return create_service(
-        "Thoughtflow chat", lifespan=lifespan, routers=[api.direct_router, api.router]
-    )
+    return create_service("Thoughtflow chat", lifespan=lifespan, routers=ROUTERS)

@@ -1,6 +1,12 @@
 """Chat's error codes."""
 
-from libs.common.errors import LimitReachedError, MalformedError, NotFoundError
+from libs.common.errors import (
+    ConflictError,
+    ForbiddenError,
+    LimitReachedError,
+    MalformedError,
+    NotFoundError,
+)
 
 
 class ChatroomNotFoundError(NotFoundError):
@@ -25,3 +31,15 @@ class BadCursorError(MalformedError):
     """The cursor is not one that this list gave out."""
 
     code = "bad_cursor"
+
+
+class ModelNotInPlanError(ForbiddenError):
+    """Your plan does not let you choose this model."""
+
+    code = "model_not_in_plan"
+
+
+class ReplyInProgressError(ConflictError):
+    """The chatroom is not free to change its branch while a reply is open."""
+
+    code = "reply_in_progress"

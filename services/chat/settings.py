@@ -10,8 +10,16 @@ class Settings(CommonSettings):
 
     Attributes:
         basic_messages_per_day: messages per UTC day of a user whom billing never spoke of.
+        basic_models: ids of the models that such a user may choose, separated by commas; without
+            one there is only the default model.
         reply_deadline_s: seconds after which a reply that did not end is failed.
     """
 
     basic_messages_per_day: int = Field(default=20, ge=0)
+    basic_models: str = ""
     reply_deadline_s: int = Field(default=600, ge=60, le=86_400)
+
+    @property
+    def basic_model_ids(self) -> tuple[str, ...]:
+        """Return `basic_models` one by one."""
+        return tuple(name.strip() for name in self.basic_models.split(",") if name.strip())

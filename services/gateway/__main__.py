@@ -1,8 +1,9 @@
 """`python -m services.gateway`."""
 
 from libs.common.service import main
+from libs.common.websockets import WEBSOCKETS
 from services.gateway.app import create_app
 from services.gateway.settings import Settings
 
 if __name__ == "__main__":
-    main("gateway", Settings, create_app)
+    main("gateway", Settings, create_app, **WEBSOCKETS)

@@ -10,8 +10,9 @@ from libs.common.errors import NotFoundError
 from libs.common.http import DirectRoute
 from libs.common.identity import Identity
 from services.gateway.live import View, open_view
-from services.gateway.replay import parse_cursor
+from services.gateway.replay import cursor_of
 from services.gateway.resources import Resources
+from services.gateway.streams import EventStream
 
 START_PAGE = """<!doctype html>
 <html lang="en">
@@ -92,7 +93,6 @@ async def stream_reply(request: Request) -> Response:
         user_id=identity.user_id,
         authorization=request.headers["authorization"],
         request_id=request.state.request_id,
-        # One that we cannot read is as good as one that is too old: both get a snapshot.
-        cursor=(parse_cursor(cursor) or "0-0") if cursor else None,
+        cursor=cursor_of(cursor),
     )
-    return await open_view(res, view)
+    return EventStream(await open_view(res, view))

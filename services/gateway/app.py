@@ -11,18 +11,20 @@ from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libs.common.background import in_background
 from libs.common.edge import request_id_of, send_problem
 from libs.common.errors import NotFoundError, ThoughtflowError
 from libs.common.http import create_service
 from libs.common.identity import Identity, bearer_token
 from libs.common.server import STOPPING
-from services.gateway import api
+from services.gateway import api, event_api, openai_api
+from services.gateway.consumers import consuming
 from services.gateway.limits import ResponseHeaders
+from services.gateway.posting import Exchange, post_and_wait, waiting_of
 from services.gateway.proxy import ClientGoneError, forward
 from services.gateway.resources import Resources, open_resources
 from services.gateway.routes import Access, Route, is_plain, route_of
 from services.gateway.settings import Settings
+from services.gateway.sockets import serve_socket
 
 log = structlog.stdlib.get_logger()
 DESCRIPTION = "Errors are `application/problem+json` with a stable `code`."
@@ -33,16 +35,18 @@ def create_app(settings: Settings) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as res:
+        async with (
+            open_resources(settings) as res,
+            consuming(settings.rabbitmq_url, res.feed, prefetch=settings.prefetch),
+        ):
             app.state.resources = res
             app.state.probes = {"upstreams": res.upstreams["auth"].probe}
-            async with in_background(_end_streams(app.state.stopping, res)):
-                yield
+            yield
 
     own = create_service(
         "Thoughtflow",
         lifespan=lifespan,
-        routers=[api.router, api.live_router],
+        routers=[api.router, api.live_router, event_api.router, openai_api.router],
         make_app=FastAPIOffline,
         docs_url="/docs",
         version="1",
@@ -69,10 +73,28 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
         if scope["type"] == "lifespan":
-            self._own.state.stopping = scope.get("state", {}).get(STOPPING) or asyncio.Event()
-            await self._own(scope, receive, send)
+            await self._live(scope, receive, send)
+        elif scope["type"] == "websocket":
+            res = cast("Resources", self._own.state.resources)
+            client_ip = _client_ip(res, scope, Headers(scope=scope))
+            await serve_socket(res, scope, receive, send, client_ip=client_ip)
         elif scope["type"] == "http":
             await self._serve(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the lifespan; open streams learn at once when the server begins to end."""
+
+        async def drain(stopping: asyncio.Event) -> None:
+            await stopping.wait()
+            cast("Resources", self._own.state.resources).draining.start()
+
+        stopping = scope.get("state", {}).get(STOPPING)
+        task = asyncio.create_task(drain(stopping)) if stopping is not None else None
+        try:
+            await self._own(scope, receive, send)
+        finally:
+            if task is not None:
+                task.cancel()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -88,7 +110,11 @@ class Gateway:
         try:
             await self._handle(scope, receive, send_noting, headers, request_id)
         except ThoughtflowError as exc:
-            await send_problem(_marked(send, request_id), exc, request_id)
+            if scope["path"].startswith(openai_api.PREFIX):
+                refusal = openai_api.openai_refusal(exc)
+                await refusal(scope, receive, _marked(send, request_id))
+            else:
+                await send_problem(_marked(send, request_id), exc, request_id)
         except ClientGoneError:
             return
         except Exception:
@@ -108,10 +134,7 @@ class Gateway:
         if not is_plain(scope["raw_path"], scope["query_string"]):
             raise NotFoundError("there is nothing at this path; see /docs")
         route = route_of(scope["method"], scope["path"])
-        peer = scope["client"][0] if scope["client"] else ""
-        hops = headers.getlist("x-forwarded-for") if res.clients.trust_proxies else ()
-        forwarded_for = ",".join(hops)
-        client_ip = res.clients.client_ip(peer, forwarded_for)
+        client_ip = _client_ip(res, scope, headers)
         identity, extra = await _admit(res, route, headers, client_ip)
         if route.service is None:
             scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"] + [
@@ -120,16 +143,24 @@ class Gateway:
             scope.setdefault("state", {})["identity"] = identity
             await self._own(scope, receive, _with_headers(send, extra))
             return
+        waiting = waiting_of(scope["method"], scope["path"], headers)
+        if waiting is not None and identity is not None:
+            await post_and_wait(
+                res,
+                waiting,
+                Exchange(scope, receive, send, identity, client_ip, request_id, extra),
+            )
+            return
         upstream = res.upstreams[route.service]
         await forward(
             upstream, scope, receive, send, client_ip=client_ip, request_id=request_id, extra=extra
         )
 
 
-async def _end_streams(stopping: asyncio.Event, res: Resources) -> None:
-    """End live replies as soon as the process begins to end; clients come back to another."""
-    await stopping.wait()
-    res.hub.end()
+def _client_ip(res: Resources, scope: Scope, headers: Headers) -> str:
+    peer = scope["client"][0] if scope["client"] else ""
+    hops = headers.getlist("x-forwarded-for") if res.clients.trust_proxies else ()
+    return res.clients.client_ip(peer, ",".join(hops))
 
 
 async def _admit(

@@ -39,3 +39,9 @@ class SessionRevokedError(UnauthenticatedError):
     """The login that this token came from has ended."""
 
     code = "session_revoked"
+
+
+class TooManyStreamsError(LimitReachedError):
+    """You follow as much as you may at the same time."""
+
+    code = "too_many_streams"

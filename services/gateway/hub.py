@@ -51,6 +51,10 @@ class Listener:
         self.gone = True
         self._wake.set()
 
+    def nudge(self) -> None:
+        """Let `wait` return."""
+        self._wake.set()
+
     async def wait(self, timeout_s: float) -> None:
         """Return as soon as there is something, or after the timeout."""
         if self._wake.is_set():
@@ -92,7 +96,6 @@ class Hub:
         self._redis = redis
         self._channels: dict[str, _Channel] = {}
         self._pubsub: PubSub | None = None
-        self._has_ended = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -106,9 +109,6 @@ class Hub:
         If Redis does not confirm within `timeout_s`, the listener is told later that it is behind.
         """
         listener = Listener()
-        if self._has_ended:
-            listener.leave()
-            return listener
         channel = self._channels.get(key)
         if channel is None:
             # With its listener from the start: a channel without any is dropped once confirmed.
@@ -121,13 +121,6 @@ class Hub:
         except TimeoutError:
             listener.unsure = True
         return listener
-
-    def end(self) -> None:
-        """Send every listener away, also those that are still to join."""
-        self._has_ended = True
-        for channel in self._channels.values():
-            for listener in channel.listeners:
-                listener.leave()
 
     async def part(self, key: str, listener: Listener) -> None:
         """Forget a listener; the last one of a channel takes the subscription along."""

@@ -1,28 +1,26 @@
-"""The live view of one reply as server-sent events: what is there, then what comes."""
+"""The live view of one reply: what is there, then what comes."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID
 
 import orjson
 import structlog
 from redis.exceptions import RedisError
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-from typing_extensions import override
 
 from libs.common.errors import NotFoundError, ThoughtflowError
 from libs.common.replies import TERMINAL, stream_key
 from services.gateway.errors import BrokenAnswerError
+from services.gateway.events import STREAM_RECONNECT, reconnect
 from services.gateway.hub import Listener
-from services.gateway.replay import Replay, StreamEntry
+from services.gateway.lifetime import Lifetime
+from services.gateway.replay import SSE, Replay, StreamEntry, Wire
 from services.gateway.resources import Resources
 from services.gateway.upstream import BODY_IDLE_TIMEOUT_S, UpstreamRequest
 
 log = structlog.stdlib.get_logger()
-HEARTBEAT = b": hb\n\n"
 _OK = 200
 _RawEntries = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -84,8 +82,8 @@ async def read_entries(res: Resources, key: str, start: str = "-") -> list[Strea
     ]
 
 
-async def open_view(res: Resources, view: View) -> "LiveReply":
-    """Return the response for a caller.
+async def open_view(res: Resources, view: View, wire: Wire = SSE) -> "LiveReply":
+    """Return what a caller is told, written as `wire` says; close it in the end.
 
     Raises:
         NotFoundError: the caller has no such reply.
@@ -93,12 +91,12 @@ async def open_view(res: Resources, view: View) -> "LiveReply":
     """
     listener = await res.hub.join(view.key)
     try:
-        replay = Replay(str(view.reply_id))
+        replay = Replay(str(view.reply_id), wire.encode)
         first = await _first_events(res, view, replay)
     except BaseException:
         await res.hub.part(view.key, listener)
         raise
-    return LiveReply(res, view, listener, replay, first)
+    return LiveReply(res, view, listener, replay, first, wire)
 
 
 async def _first_events(res: Resources, view: View, replay: Replay) -> bytes:
@@ -119,44 +117,57 @@ def _end_if_over(message: dict[str, Any], replay: Replay) -> bytes:
     return replay.end_as_stored(message) if message["status"] in TERMINAL else b""
 
 
-class LiveReply(Response):
-    """An event stream that ends with the reply, or when the client goes."""
+class LiveReply:
+    """What one listener is told: it ends with the reply, when the client goes, or for a while."""
 
     def __init__(
-        self, res: Resources, view: View, listener: Listener, replay: Replay, first: bytes
+        self,
+        res: Resources,
+        view: View,
+        listener: Listener,
+        replay: Replay,
+        first: bytes,
+        wire: Wire,
     ) -> None:
-        super().__init__(
-            headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
-            media_type="text/event-stream",
-        )
-        del self.headers["content-length"]
         self._res = res
         self._view = view
         self._listener = listener
         self._replay = replay
         self._first = first
+        self._wire = wire
 
-    @override
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        watch = asyncio.create_task(_watch(receive, self._listener))
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        try:
-            await send(start)
+    def leave(self) -> None:
+        """The client has gone."""
+        self._listener.leave()
+
+    def renew(self, authorization: str) -> None:
+        """Ask chat with a fresh token from now on."""
+        self._view = replace(self._view, authorization=authorization)
+
+    async def close(self) -> None:
+        """Listen no longer."""
+        await self._res.hub.part(self._view.key, self._listener)
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Yield what to send next; no Redis command is ever cancelled in the middle."""
+        with self._res.draining.waking(self._listener.nudge):
             async for events in self._events():
-                await send({"type": "http.response.body", "body": events, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            watch.cancel()
-            await self._res.hub.part(self._view.key, self._listener)
+                yield events
 
     async def _events(self) -> AsyncIterator[bytes]:
-        """Yield what to send next; no Redis command is ever cancelled in the middle."""
         settings, clock = self._res.settings, asyncio.get_running_loop().time
-        yield self._first or HEARTBEAT
-        self._first = b""
         sent_at = heard_at = clock()
+        lifetime = Lifetime(self._res.draining, born=sent_at, max_age_s=settings.stream_max_age_s)
+        yield self._first or self._wire.heartbeat
+        self._first = b""
         while not self._replay.ended and not self._listener.gone:
-            due = min(sent_at + settings.heartbeat_s, heard_at + settings.recheck_s)
+            if (reason := lifetime.ending(clock())) is not None:
+                cursor = self._replay.last_id or self._view.cursor
+                yield self._wire.encode(STREAM_RECONNECT, reconnect(cursor, reason=reason))
+                return
+            due = min(
+                sent_at + settings.heartbeat_s, heard_at + settings.recheck_s, lifetime.ends_at
+            )
             await self._listener.wait(max(0.0, due - clock()))
             events = b""
             if self._listener.catch_up() or self._replay.has_gap:
@@ -171,7 +182,7 @@ class LiveReply(Response):
                 heard_at = clock()
                 events += await self._recheck()
             if not events and clock() - sent_at >= settings.heartbeat_s:
-                events = HEARTBEAT
+                events = self._wire.heartbeat
             if events:
                 sent_at = clock()
                 yield events
@@ -200,9 +211,3 @@ class LiveReply(Response):
         except ThoughtflowError as exc:
             log.warning("reply_not_checked", error=type(exc).__name__)
         return b""
-
-
-async def _watch(receive: Receive, listener: Listener) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    listener.leave()

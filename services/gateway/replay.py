@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -27,6 +27,14 @@ def parse_cursor(text: str | None) -> str | None:
     return text if text and _ID.fullmatch(text) else None
 
 
+def cursor_of(text: str | None) -> str | None:
+    """Return where a client wants to go on, None from the start.
+
+    One that we cannot read is as good as one that is too old.
+    """
+    return (parse_cursor(text) or "0-0") if text else None
+
+
 def id_order(entry_id: str) -> tuple[int, int]:
     """Return what ids sort by."""
     milliseconds, _, number = entry_id.partition("-")
@@ -39,6 +47,25 @@ def sse(event: str, data: dict[str, Any], *, entry_id: str | None = None) -> byt
     return b"event: %b\n%bdata: %b\n\n" % (event.encode(), place.encode(), orjson.dumps(data))
 
 
+class Encode(Protocol):
+    """Writes an event as its listener wants it; `entry_id` is the place to come back to."""
+
+    def __call__(
+        self, event: str, data: dict[str, Any], *, entry_id: str | None = None
+    ) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How a stream is written; `heartbeat` is the sign of life of a silent one, empty for none."""
+
+    encode: Encode
+    heartbeat: bytes
+
+
+SSE = Wire(sse, b": hb\n\n")
+
+
 class Replay:
     """What one listener has been told: events come in order, once, and of the latest attempt.
 
@@ -48,7 +75,8 @@ class Replay:
         has_gap: an entry does not continue what it was told; it needs a `snapshot`.
     """
 
-    def __init__(self, reply_id: str) -> None:
+    def __init__(self, reply_id: str, encode: Encode = sse) -> None:
+        self._encode = encode
         self.last_id: str | None = None
         self.ended = False
         self.has_gap = False
@@ -78,7 +106,9 @@ class Replay:
             self.has_gap = True
             return out
         self._remember(entry)
-        return out + sse(_TYPES[document["type"]], self._event(document), entry_id=entry.id)
+        return out + self._encode(
+            _TYPES[document["type"]], self._event(document), entry_id=entry.id
+        )
 
     def start_over(self, entries: list[StreamEntry]) -> bytes:
         """Return one snapshot of all there is, and the end if it is there too."""
@@ -110,7 +140,7 @@ class Replay:
         }
         self.ended = True
         snapshot = self._snapshot(attempt, 0, message["content"], None)
-        return snapshot + sse(_TYPES[message["status"]], self._event(document))
+        return snapshot + self._encode(_TYPES[message["status"]], self._event(document))
 
     def _remember(self, entry: StreamEntry) -> None:
         document = entry.document
@@ -145,4 +175,4 @@ class Replay:
             "offset": offset,
             "text": text,
         }
-        return sse("generation.snapshot", data, entry_id=place)
+        return self._encode("generation.snapshot", data, entry_id=place)

@@ -12,13 +12,17 @@ from libs.common.background import every
 from libs.common.identity import TokenVerifier
 from libs.common.multiplexed import MultiplexedRedis
 from services.gateway.cors import Cors
+from services.gateway.feed import FeedStore
 from services.gateway.hub import Hub
+from services.gateway.lifetime import Draining
 from services.gateway.limits import Limit, Limiter
 from services.gateway.openapi import REFRESH_S, MergedDocument
+from services.gateway.presence import Presence
 from services.gateway.routes import Service
 from services.gateway.rules import ClientAddresses
 from services.gateway.settings import Settings, parse_addresses, parse_networks, parse_origins
 from services.gateway.store import AdmissionStore
+from services.gateway.tickets import TicketStore
 from services.gateway.upstream import Upstream
 
 REDIS_TIMEOUT_S = 1.0
@@ -38,6 +42,10 @@ class Resources:
     limiter: Limiter
     clients: ClientAddresses
     hub: Hub
+    feed: FeedStore
+    tickets: TicketStore
+    sockets: Presence
+    draining: Draining
     document: MergedDocument
     cors: Cors
 
@@ -68,6 +76,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             _limiter(settings, shared),
             ClientAddresses(parse_networks(settings.trusted_proxies)),
             hub,
+            FeedStore(redis),
+            TicketStore(redis),
+            Presence(),
+            Draining(),
             document,
             Cors(parse_origins(settings.allowed_origins)),
         )

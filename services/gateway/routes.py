@@ -11,7 +11,7 @@ SERVICES: tuple[Service, ...] = ("auth", "chat", "ai", "billing")
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9._~-]+)+|/")
 _DOT_SEGMENT = re.compile(rb"/\.{1,2}(?:/|\Z)")
 _PLAIN_QUERY = re.compile(rb"[!-~]*")
-_LIVE_REPLY = re.compile(r"/chatroom/[^/]+/message/[^/]+/stream")
+_LIVE_REPLY = re.compile(r"/chatroom/[^/]+(?:/message/[^/]+)?/stream")
 
 
 class Access(Enum):
@@ -38,6 +38,8 @@ _LIVE = Route(None, Access.TOKEN)
 _EXACT = {
     "/health/live": Route(None, Access.UNLIMITED),
     "/.well-known/jwks.json": Route("auth", Access.ANYONE),
+    "/event": _LIVE,
+    "/ws/ticket": _LIVE,
     "/webhook/stripe": Route("billing", Access.UNLIMITED),
     "/subscription/complete": Route("billing", Access.ANYONE),
     "/subscription/cancelled": Route("billing", Access.ANYONE),
@@ -48,6 +50,7 @@ _BY_FIRST_SEGMENT = {
     "chatroom": Route("chat", Access.TOKEN),
     "search": Route("chat", Access.TOKEN),
     "usage": Route("chat", Access.TOKEN),
+    "openai": _LIVE,
     "agent": Route("ai", Access.TOKEN),
     "model": Route("ai", Access.TOKEN),
     "subscribe": Route("billing", Access.TOKEN),

@@ -82,6 +82,9 @@ class Settings(BaseServiceSettings):
         upstream_connections: connections at most to one address of a service.
         heartbeat_s: seconds between two signs of life on a silent stream.
         recheck_s: seconds of silence after which a stream asks chat whether the reply has ended.
+        stream_max_age_s: seconds after which an open stream is told to connect again.
+        rabbitmq_url: virtual host and user of the gateway.
+        prefetch: deliveries that one process handles at the same time.
     """
 
     auth_url: Urls
@@ -97,3 +100,6 @@ class Settings(BaseServiceSettings):
     upstream_connections: int = Field(default=200, ge=1, le=10_000)
     heartbeat_s: float = Field(default=15, gt=0, le=60)
     recheck_s: float = Field(default=10, gt=0, le=60)
+    stream_max_age_s: float = Field(default=3600, gt=0, le=86400)
+    rabbitmq_url: str = Field(pattern="^amqps?://")
+    prefetch: int = Field(default=20, ge=1, le=1000)

@@ -11,14 +11,17 @@ MAX_LINES = 300
 EVERY_SERVICE = {"__init__", "__main__", "app", "errors", "resources", "rules", "settings", "store"}
 WITH_SCHEMA = EVERY_SERVICE | {"actions", "consumers", "models"}
 MODULES = {
-    "ai": WITH_SCHEMA | {"live", "model", "worker"},
+    "ai": WITH_SCHEMA | {"api", "breaker", "catalogue", "live", "model", "worker"},
     "auth": WITH_SCHEMA
     | {"api", "codes", "derivation", "identifiers", "refresh_tokens", "senders", "tokens"},
     "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},
     "chat": WITH_SCHEMA | {"api"},
     "gateway": EVERY_SERVICE
     | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
-    | {"replay", "upstream"},
+    | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
+    | {"consumers", "events", "feed", "feed_live", "event_api", "posting"}
+    | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
+    | {"presence", "tickets"},
 }
 MAY_BE_PACKAGES = {"actions", "api", "store"}
 """Roles that a service with several nouns splits by them."""

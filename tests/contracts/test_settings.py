@@ -29,7 +29,7 @@ VALUES: dict[str, dict[str, str]] = {
     "auth": WITH_DATABASE | {"auth_secret": STRONG, "otp_sender": "mock"},
     "billing": WITH_DATABASE | STRIPE | {"public_url": "http://127.0.0.1:8000"},
     "chat": WITH_DATABASE,
-    "gateway": GOOD | URLS,
+    "gateway": GOOD | URLS | {"rabbitmq_url": f"amqp://role:{STRONG}@127.0.0.1:5672/"},
 }
 MISSING = {
     "ai": "gemini_api_key",

@@ -1,5 +1,6 @@
 """How an answer travels: the plan of its steps, with the fault that hits it on the way."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,14 @@ def _stream_steps(reply: Reply, fault: Fault | None, pace: Pace) -> Iterator[Ste
         if fault and index == break_at:
             yield from _broken(fault.mode)
             return
-        yield Write(b"data: %b\r\n\r\n" % orjson.dumps(chunk))
+        yield Write(b"data: %b\r\n\r\n" % _dumped(chunk))
+
+
+def _dumped(answer: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(answer)
+    except TypeError:  # half a surrogate pair, which JSON can hold and UTF-8 cannot
+        return json.dumps(answer).encode()
 
 
 def _broken(mode: str) -> Iterator[Step]:
@@ -82,7 +90,7 @@ def single(answer: dict[str, Any], fault: Fault | None, delay_s: float) -> Plan:
         fault: may delay, spoil or withhold it.
         delay_s: how long the answer takes when the fault has no say.
     """
-    body = orjson.dumps(answer)
+    body = _dumped(answer)
     mode = fault.mode if fault else ""
     steps: list[Step] = [Pause(fault.delay_s if fault and mode == "slow" else delay_s)]
     match mode:

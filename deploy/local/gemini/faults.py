@@ -29,6 +29,8 @@ MODES = {
     "empty": "no candidate at all",
     "max_tokens_empty": "finishReason MAX_TOKENS and no text: thoughts took it all",
     "recitation": "finishReason RECITATION and no text",
+    "finish": "the reply with `reason` for its finishReason",
+    "unruly": "a reply with markup, a NUL and half a surrogate pair",
     "long": "a reply of `chunks` chunks",
     "instant": "no delays",
     "tool_call": "a functionCall, until a functionResponse arrives",
@@ -36,6 +38,7 @@ MODES = {
 _GENERATION_ONLY = (
     *("truncated", "error", "safety", "safety_empty", "blocked", "empty"),
     *("max_tokens_empty", "recitation", "long", "tool_call"),
+    *("finish", "unruly"),
 )
 _METHODS = (*GENERATE, "countTokens", "batchEmbedContents")
 
@@ -52,6 +55,7 @@ class Fault(BaseModel):
     retry_after_s: int = Field(default=3, ge=0, le=3600)
     delay_s: float = Field(default=5, ge=0, le=600)
     chunks: int = Field(default=500, ge=1, le=20_000)
+    reason: str = Field(default="OTHER", pattern="^[A-Z_]+$")
     after_chunks: int = Field(default=2, ge=0, le=20_000)
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@ from deploy.local.gemini.wire import GenerateRequest
 
 _SAFETY = [{"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}]
 _CHUNK_WORDS = (1, 3, 2)
+_UNRULY = ("<script>alert(1)</script>", " a\x00b", " \ud83d", " end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,12 @@ class Reply:
         return answer
 
 
-_WITHOUT_TEXT = {
+_FIXED = {
     "blocked": Reply("", PromptTokens(), [], block_reason="SAFETY"),
     "empty": Reply("", PromptTokens(), []),
     "safety_empty": Reply("", PromptTokens(), [[]], finish="SAFETY"),
     "recitation": Reply("", PromptTokens(), [[]], finish="RECITATION"),
+    "unruly": Reply("", PromptTokens(), [[{"text": text}] for text in _UNRULY]),
 }
 
 
@@ -102,8 +104,8 @@ def reply_to(request: GenerateRequest, model: Model, fault: Fault | None) -> Rep
     """Compose the reply, as the fault wants it where the fault is one of content."""
     prompt = count_prompt(request)
     mode = fault.mode if fault else ""
-    if mode in _WITHOUT_TEXT:
-        return replace(_WITHOUT_TEXT[mode], model=model.name, prompt=prompt)
+    if mode in _FIXED:
+        return replace(_FIXED[mode], model=model.name, prompt=prompt)
     if mode == "max_tokens_empty":
         spent = request.generation_config.max_output_tokens or model.output_tokens
         return Reply(model.name, prompt, [[]], finish="MAX_TOKENS", thoughts=spent)
@@ -115,7 +117,9 @@ def reply_to(request: GenerateRequest, model: Model, fault: Fault | None) -> Rep
         return _spoken(request, model, prompt, text, chunk_words=(1,))
     reply = _spoken(request, model, prompt, replies.compose(request))
     if fault and mode == "safety":
-        return replace(reply, pieces=[*reply.pieces[: fault.after_chunks], []], finish="SAFETY")
+        reply = replace(reply, pieces=[*reply.pieces[: fault.after_chunks], []], finish="SAFETY")
+    elif fault and mode == "finish":
+        reply = replace(reply, finish=fault.reason)
     return reply
 
 

@@ -1,16 +1,39 @@
 """Every contract that crosses a service boundary, one module per producing service."""
 
-from libs.common.events.ai import AIReplyFailed, AIReplyReady, AIReplyStarted, Usage
+from libs.common.events.ai import (
+    AIReplyFailed,
+    AIReplyReady,
+    AIReplyStarted,
+    AIReplyStopped,
+    ChatroomSummarised,
+    ChatroomTitled,
+    Usage,
+)
 from libs.common.events.auth import UserRegistered
 from libs.common.events.base import Event
 from libs.common.events.billing import Entitlements, Plan, SubscriptionChanged
-from libs.common.events.chat import MAX_CONTENT, MessagePosted, Turn
+from libs.common.events.chat import (
+    MAX_CONTENT,
+    ChatroomChanged,
+    ConversationGrew,
+    MessageChanged,
+    MessagePosted,
+    ReplyStopRequested,
+    Turn,
+)
 
 ALL_EVENTS: tuple[type[Event], ...] = (
     AIReplyFailed,
     AIReplyReady,
     AIReplyStarted,
+    AIReplyStopped,
+    ChatroomChanged,
+    ChatroomSummarised,
+    ChatroomTitled,
+    ConversationGrew,
+    MessageChanged,
     MessagePosted,
+    ReplyStopRequested,
     SubscriptionChanged,
     UserRegistered,
 )
@@ -21,10 +44,17 @@ __all__ = [
     "AIReplyFailed",
     "AIReplyReady",
     "AIReplyStarted",
+    "AIReplyStopped",
+    "ChatroomChanged",
+    "ChatroomSummarised",
+    "ChatroomTitled",
+    "ConversationGrew",
     "Entitlements",
     "Event",
+    "MessageChanged",
     "MessagePosted",
     "Plan",
+    "ReplyStopRequested",
     "SubscriptionChanged",
     "Turn",
     "Usage",

@@ -16,6 +16,7 @@ class Usage(BaseModel):
         cached: the part of `prompt` served from the cache.
         output: tokens of the visible reply.
         thoughts: tokens spent on thinking.
+        tools: tokens of tool results in the prompt.
         total: the provider's own sum.
     """
 
@@ -25,6 +26,7 @@ class Usage(BaseModel):
     cached: NonNegativeInt = 0
     output: NonNegativeInt = 0
     thoughts: NonNegativeInt = 0
+    tools: NonNegativeInt = 0
     total: NonNegativeInt = 0
 
 
@@ -38,7 +40,7 @@ class _ReplyEvent(Event):
 class AIReplyStarted(_ReplyEvent):
     """A worker began to write a reply.
 
-    Produced by `services.ai.actions`; consumed by chat.
+    Produced by `services.ai.actions`; consumed by chat and the gateway.
 
     Attributes:
         user_id: whose reply it is.
@@ -56,7 +58,7 @@ class AIReplyStarted(_ReplyEvent):
 class AIReplyReady(_ReplyEvent):
     """The model finished its reply.
 
-    Produced by `services.ai.actions`; consumed by chat.
+    Produced by `services.ai.actions`; consumed by chat and the gateway.
 
     Attributes:
         user_id: whose reply it is.
@@ -80,7 +82,7 @@ class AIReplyReady(_ReplyEvent):
 class AIReplyFailed(_ReplyEvent):
     """The reply failed for good.
 
-    Produced by `services.ai.actions`; consumed by chat.
+    Produced by `services.ai.actions`; consumed by chat and the gateway.
 
     Attributes:
         user_id: whose reply it is.
@@ -99,3 +101,61 @@ class AIReplyFailed(_ReplyEvent):
     code: str
     detail: str
     retryable: bool
+
+
+class AIReplyStopped(_ReplyEvent):
+    """The reply ended because its user asked for it.
+
+    Produced by `services.ai.actions`; consumed by chat and the gateway.
+
+    Attributes:
+        user_id: whose reply it is.
+        chatroom_id: its room.
+        reply_id: the reply.
+        attempt: the attempt that was stopped; 1 if there was none yet.
+        content: what had been written, often empty.
+        model: the model that wrote it, None if none was asked yet.
+    """
+
+    TYPE: ClassVar[str] = "ai.reply_stopped.v1"
+
+    content: str = ""
+    model: str | None = None
+
+
+class ChatroomTitled(Event):
+    """The model found a title for a room that had none.
+
+    Produced by `services.ai.actions`; consumed by chat, which keeps a title that the user gave.
+
+    Attributes:
+        user_id: whose room it is.
+        chatroom_id: the room.
+        title: 1 to 80 characters on one line.
+    """
+
+    TYPE: ClassVar[str] = "ai.chatroom_titled.v1"
+
+    user_id: UUID
+    chatroom_id: UUID
+    title: str = Field(min_length=1, max_length=80)
+
+
+class ChatroomSummarised(Event):
+    """The model summarised the older turns of a room.
+
+    Produced by `services.ai.actions`; consumed by chat.
+
+    Attributes:
+        user_id: whose room it is.
+        chatroom_id: the room.
+        summary: what happened up to `until`, at most 8,000 characters.
+        until: id of the last message that the summary covers.
+    """
+
+    TYPE: ClassVar[str] = "ai.chatroom_summarised.v1"
+
+    user_id: UUID
+    chatroom_id: UUID
+    summary: str = Field(min_length=1, max_length=8000)
+    until: UUID

@@ -15,17 +15,19 @@ class Entitlements(BaseModel):
 
     Attributes:
         messages_per_day: messages per UTC day; None is no limit.
+        models: ids of the models that the user may choose; empty means only the default one.
     """
 
     model_config = ConfigDict(frozen=True)
 
     messages_per_day: int | None = Field(ge=0)
+    models: tuple[str, ...] = ()
 
 
 class SubscriptionChanged(Event):
     """What a user may do has changed; carries the whole new state.
 
-    Produced by `services.billing.actions`; consumed by auth and chat.
+    Produced by `services.billing.actions`; consumed by ai, auth, chat and the gateway.
 
     Attributes:
         user_id: whose plan it is.

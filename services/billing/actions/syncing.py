@@ -10,6 +10,7 @@ from libs.common import outbox
 from libs.common.clock import utc_now
 from libs.common.db import Connection
 from libs.common.events import Entitlements, Plan, SubscriptionChanged
+from libs.common.settings import split_names
 from services.billing import rules
 from services.billing.models import KnownStanding, Standing, Subscription
 from services.billing.resources import Resources
@@ -75,7 +76,7 @@ async def _store_standing(
     res: Resources, conn: Connection, user_id: UUID, standing: Standing, now: datetime
 ) -> None:
     known = await standings.lock_standing(conn, user_id)
-    granted = _granted(res, standing.plan).messages_per_day
+    granted = granted_by(res, standing.plan).messages_per_day
     was_announced = known.version > 0
     if _visible(standing) == _visible(known.standing) and (
         granted == known.messages_per_day or not was_announced
@@ -106,7 +107,7 @@ async def announce_grants(res: Resources) -> int:
 async def _announce(res: Resources, conn: Connection, user_id: UUID, known: KnownStanding) -> None:
     """Store the standing as the next version, and what it grants now, and announce both."""
     standing = known.standing
-    granted = _granted(res, standing.plan)
+    granted = granted_by(res, standing.plan)
     version = known.version + 1
     await standings.update_standing(
         conn, user_id, replace(known, version=version, messages_per_day=granted.messages_per_day)
@@ -126,8 +127,14 @@ async def _announce(res: Resources, conn: Connection, user_id: UUID, known: Know
     log.info("subscription_changed", user_id=str(user_id), plan=standing.plan)
 
 
-def _granted(res: Resources, plan: Plan) -> Entitlements:
-    return rules.entitlements(plan, basic_messages_per_day=res.settings.basic_messages_per_day)
+def granted_by(res: Resources, plan: Plan) -> Entitlements:
+    """Return what `plan` grants under our settings."""
+    return rules.entitlements(
+        plan,
+        basic_messages_per_day=res.settings.basic_messages_per_day,
+        basic_models=split_names(res.settings.basic_models),
+        pro_models=split_names(res.settings.pro_models),
+    )
 
 
 def _visible(standing: Standing) -> Standing:

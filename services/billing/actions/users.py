@@ -4,7 +4,7 @@ from uuid import UUID
 
 from libs.common import inbox
 from libs.common.events import UserRegistered
-from services.billing import rules
+from services.billing.actions.syncing import granted_by
 from services.billing.models import SubscriptionOut
 from services.billing.resources import Resources
 from services.billing.store import customers, standings
@@ -23,9 +23,7 @@ async def subscription_status(res: Resources, user_id: UUID) -> SubscriptionOut:
     """Return what the user has subscribed to; asks our own tables only."""
     async with res.db.acquire() as conn:
         known = await standings.standing_of(conn, user_id)
-    granted = rules.entitlements(
-        known.standing.plan, basic_messages_per_day=res.settings.basic_messages_per_day
-    )
+    granted = granted_by(res, known.standing.plan)
     return SubscriptionOut(
         plan=known.standing.plan,
         status=known.standing.status,

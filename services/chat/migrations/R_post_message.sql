@@ -1,21 +1,33 @@
 -- The whole of a post in one round trip: five of them would halve what a server takes (PERF 3.1).
 
 DROP FUNCTION IF EXISTS post_message;
+DROP FUNCTION IF EXISTS regenerate_reply;
+DROP FUNCTION IF EXISTS consume_quota;
 DROP FUNCTION IF EXISTS announce_next_reply;
 
 -- Announce the room's oldest queued reply, unless one is open. The caller holds the room's lock.
+-- p_event_ids: of MessagePosted, MessageChanged (not used here), ConversationGrew.
+--
+-- The prompt holds what the path says after the summary: up to 40,000 characters and 32 turns, so
+-- that a long room costs no more than a young one. Past 32,000 characters or 24 turns a summary is
+-- asked for, of all but the newest 24,000 characters and 16 turns: nothing falls out of the prompt
+-- while that summary is being written.
 CREATE FUNCTION announce_next_reply(
-    p_chatroom_id uuid, p_event_id uuid, p_now timestamptz, p_traceparent text
+    p_chatroom_id uuid, p_event_ids uuid[], p_now timestamptz, p_traceparent text
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     next_reply record;
-    history    json;
+    context    record;
+    first_id   CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
 BEGIN
-    SELECT reply.id, reply.user_id, question.id AS question_id, question.content
+    SELECT reply.id, reply.user_id, reply.wanted_model, question.id AS question_id,
+        question.content, room.summary, room.summary_until, room.summary_asked_until, room.hidden,
+        room.title_source = 'default' AND NOT room.hidden AS untitled
     INTO next_reply
-    FROM message reply JOIN message question
-        ON question.chatroom_id = reply.chatroom_id AND question.id = reply.reply_to
-    WHERE reply.chatroom_id = p_chatroom_id AND reply.status = 'queued'
+    FROM chatroom room
+    JOIN message reply ON reply.chatroom_id = room.id AND reply.status = 'queued'
+    JOIN message question ON question.chatroom_id = room.id AND question.id = reply.reply_to
+    WHERE room.id = p_chatroom_id AND room.open_reply_id IS NULL
     ORDER BY reply.id
     LIMIT 1;
     IF NOT FOUND THEN
@@ -23,84 +35,94 @@ BEGIN
     END IF;
 
     -- Answered turns only: a question that failed must not be answered in place of this one.
-    SELECT coalesce(json_agg(
-        json_build_object('role', turn.role, 'content', turn.content) ORDER BY recent.id, turn.part
-    ), '[]') INTO history
-    FROM (
-        SELECT answered.id, asked.content AS question, answered.content AS answer,
-            sum(char_length(asked.content) + char_length(answered.content))
-                OVER (ORDER BY answered.id DESC) AS characters
+    WITH path AS (
+        SELECT id, role, status, reply_to, content FROM message
+        WHERE chatroom_id = p_chatroom_id AND on_path AND id < next_reply.question_id
+            AND id > coalesce(next_reply.summary_until, first_id)
+        ORDER BY id DESC
+        LIMIT 64
+    ), answered AS (
+        SELECT id, question, content AS answer,
+            row_number() OVER newest_first AS turn,
+            sum(char_length(question) + char_length(content)) OVER newest_first AS characters
         FROM (
-            SELECT id, reply_to, content, chatroom_id FROM message
-            WHERE chatroom_id = p_chatroom_id AND id < next_reply.id
-                AND role = 'assistant' AND status = 'completed'
-            ORDER BY id DESC
-            LIMIT 20
-        ) answered JOIN message asked
-            ON asked.chatroom_id = answered.chatroom_id AND asked.id = answered.reply_to
-    ) recent CROSS JOIN LATERAL (
-        VALUES (1, 'user', recent.question), (2, 'assistant', recent.answer)
-    ) turn (part, role, content)
-    WHERE recent.characters <= 48000;
+            SELECT path.*, lead(id) OVER newest_first AS question_id,
+                lead(content) OVER newest_first AS question
+            FROM path WINDOW newest_first AS (ORDER BY id DESC)
+        ) pairs
+        WHERE role = 'assistant' AND reply_to = question_id
+            AND (status = 'completed' OR status = 'stopped' AND content <> '')
+        WINDOW newest_first AS (ORDER BY id DESC)
+    )
+    SELECT
+        coalesce('[' || string_agg(
+            '{"role":"user","content":' || to_json(question)
+            || '},{"role":"assistant","content":' || to_json(answer) || '}', ','
+        ) FILTER (WHERE turn = 1 OR characters <= 40000) || ']', '[]')::json AS history,
+        ('[' || string_agg(
+            '{"role":"user","content":' || to_json(left(question, 8000))
+            || '},{"role":"assistant","content":' || to_json(left(answer, 8000)) || '}', ','
+        ) FILTER (WHERE outgrown) || ']')::json AS outgrown,
+        max(id::text) FILTER (WHERE outgrown)::uuid AS outgrown_until,
+        count(*) = 0 AS is_first,
+        coalesce(bool_or(is_long), false) AS is_long,
+        coalesce(bool_or(is_long) FILTER (WHERE id > next_reply.summary_asked_until), false)
+            AS is_long_since_asked
+    INTO context
+    FROM (
+        SELECT *, characters > 32000 OR turn > 24 AS is_long,
+            turn > 1 AND (turn > 16 OR characters > 24000) AS outgrown
+        FROM answered
+        ORDER BY id
+    ) oldest_first;
 
     UPDATE message SET announced_at = p_now
     WHERE chatroom_id = p_chatroom_id AND id = next_reply.id;
     UPDATE chatroom SET open_reply_id = next_reply.id WHERE id = p_chatroom_id;
     INSERT INTO outbox (event_id, type, payload, traceparent)
-    VALUES (p_event_id, 'chat.message_posted.v1', json_build_object(
-        'event_id', p_event_id, 'occurred_at', p_now, 'user_id', next_reply.user_id,
+    VALUES (p_event_ids[1], 'chat.message_posted.v1', json_build_object(
+        'event_id', p_event_ids[1], 'occurred_at', p_now, 'user_id', next_reply.user_id,
         'chatroom_id', p_chatroom_id, 'message_id', next_reply.question_id,
-        'reply_id', next_reply.id, 'content', next_reply.content, 'history', history
+        'reply_id', next_reply.id, 'content', next_reply.content, 'history', context.history,
+        'summary', next_reply.summary, 'model', next_reply.wanted_model,
+        'wants_title', next_reply.untitled AND context.is_first AND next_reply.summary = ''
     )::text, p_traceparent);
+
+    -- Once per stretch; again if a whole stretch went by without an answer.
+    IF context.is_long AND context.outgrown IS NOT NULL AND NOT next_reply.hidden AND (
+        context.is_long_since_asked OR coalesce(next_reply.summary_asked_until, first_id)
+            <= coalesce(next_reply.summary_until, first_id)
+    ) THEN
+        UPDATE chatroom SET summary_asked_until = context.outgrown_until WHERE id = p_chatroom_id;
+        INSERT INTO outbox (event_id, type, payload, traceparent)
+        VALUES (p_event_ids[3], 'chat.conversation_grew.v1', json_build_object(
+            'event_id', p_event_ids[3], 'occurred_at', p_now, 'user_id', next_reply.user_id,
+            'chatroom_id', p_chatroom_id, 'summary', next_reply.summary,
+            'turns', context.outgrown, 'until', context.outgrown_until
+        )::text, p_traceparent);
+    END IF;
     RETURN true;
 END $$;
 
--- Store a message with its pending reply and consume one unit of quota, all or nothing.
--- outcome: accepted; replayed (the key was used for the same request, ids are those of then);
--- key_reused; no_room; limit (allowance tells the limit); behind (an id sorts before last_id).
-CREATE FUNCTION post_message(
-    p_user_id uuid, p_chatroom_id uuid, p_message_id uuid, p_reply_id uuid, p_event_id uuid,
-    p_content text, p_idempotency_key text, p_now timestamptz, p_basic_allowance integer,
-    p_traceparent text,
-    OUT outcome text, OUT message_id uuid, OUT reply_id uuid, OUT created_at timestamptz,
-    OUT allowance integer, OUT used integer, OUT last_id uuid
+-- Take one unit of the user's day. outcome: NULL (taken), limit, no_model (not in the plan).
+CREATE FUNCTION consume_quota(
+    p_user_id uuid, p_model text, p_now timestamptz, p_basic_allowance integer,
+    p_basic_models text[],
+    OUT outcome text, OUT allowance integer, OUT used integer
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    room    record;
-    earlier record;
-    today   date := (p_now AT TIME ZONE 'UTC')::date;
+    models text[];
+    today  date := (p_now AT TIME ZONE 'UTC')::date;
 BEGIN
-    -- The lock makes a room's posts, and the ends of its replies, happen one after the other.
-    SELECT c.open_reply_id, c.last_message_id INTO room
-    FROM chatroom c WHERE c.id = p_chatroom_id AND c.user_id = p_user_id FOR UPDATE;
-    IF NOT FOUND THEN
-        outcome := 'no_room';
-        RETURN;
-    END IF;
-
-    IF p_idempotency_key IS NOT NULL THEN
-        SELECT m.id, m.chatroom_id, m.content, m.created_at, r.id AS reply_id INTO earlier
-        FROM message m LEFT JOIN message r ON r.chatroom_id = m.chatroom_id AND r.reply_to = m.id
-        WHERE m.user_id = p_user_id AND m.idempotency_key = p_idempotency_key;
-        IF FOUND THEN
-            outcome := CASE WHEN earlier.chatroom_id = p_chatroom_id AND earlier.content = p_content
-                THEN 'replayed' ELSE 'key_reused' END;
-            message_id := earlier.id;
-            reply_id := earlier.reply_id;
-            created_at := earlier.created_at;
-            RETURN;
-        END IF;
-    END IF;
-
-    IF p_message_id <= room.last_message_id OR p_reply_id <= p_message_id THEN
-        outcome := 'behind';
-        last_id := greatest(room.last_message_id, p_message_id);
-        RETURN;
-    END IF;
-
-    SELECT e.messages_per_day INTO allowance FROM entitlement e WHERE e.user_id = p_user_id;
+    SELECT e.messages_per_day, e.models INTO allowance, models
+    FROM entitlement e WHERE e.user_id = p_user_id;
     IF NOT FOUND THEN
         allowance := p_basic_allowance;
+        models := p_basic_models;
+    END IF;
+    IF p_model IS NOT NULL AND p_model <> ALL (models) THEN
+        outcome := 'no_model';
+        RETURN;
     END IF;
     -- One atomic statement decides. Days only move forward, whatever the clocks of two processes
     -- say around midnight.
@@ -113,6 +135,95 @@ BEGIN
     RETURNING q.used INTO used;
     IF used IS NULL THEN
         outcome := 'limit';
+    END IF;
+END $$;
+
+-- Store a message with its pending reply and consume one unit of quota, all or nothing.
+-- With p_edits it takes the place of that message: same parent, and the path goes on through it.
+-- p_event_ids: of MessagePosted, MessageChanged, ConversationGrew.
+-- outcome: accepted; replayed (the key or the client's id was used for the same request, ids are
+-- those of then); key_reused; no_room; no_message (nothing to edit); reply_in_progress; no_model;
+-- limit (allowance tells the limit); behind (an id sorts before last_id).
+CREATE FUNCTION post_message(
+    p_user_id uuid, p_chatroom_id uuid, p_message_id uuid, p_reply_id uuid, p_event_ids uuid[],
+    p_content text, p_edits uuid, p_client_message_id text, p_model text, p_idempotency_key text,
+    p_now timestamptz, p_basic_allowance integer, p_basic_models text[], p_traceparent text,
+    OUT outcome text, OUT message_id uuid, OUT reply_id uuid, OUT parent_id uuid,
+    OUT created_at timestamptz, OUT allowance integer, OUT used integer, OUT last_id uuid
+) LANGUAGE plpgsql AS $$
+DECLARE
+    room    record;
+    earlier record;
+BEGIN
+    -- The lock makes a room's posts, and the ends of its replies, happen one after the other.
+    SELECT c.open_reply_id, c.last_message_id, c.leaf_id, c.hidden INTO room
+    FROM chatroom c WHERE c.id = p_chatroom_id AND c.user_id = p_user_id FOR UPDATE;
+    IF NOT FOUND THEN
+        outcome := 'no_room';
+        RETURN;
+    END IF;
+
+    IF p_idempotency_key IS NOT NULL OR p_client_message_id IS NOT NULL THEN
+        SELECT m.id, m.chatroom_id, m.role, m.content, m.created_at, m.parent_id,
+            m.client_message_id, r.id AS reply_id, r.wanted_model INTO earlier
+        FROM (
+            SELECT 1 AS rank, by_key.* FROM message by_key
+            WHERE by_key.user_id = p_user_id AND by_key.idempotency_key = p_idempotency_key
+            UNION ALL
+            SELECT 2, by_id.* FROM message by_id
+            WHERE by_id.chatroom_id = p_chatroom_id
+                AND by_id.client_message_id = p_client_message_id
+        ) m LEFT JOIN LATERAL ( -- the first: others are regenerated ones
+            SELECT reply.id, reply.wanted_model FROM message reply
+            WHERE reply.chatroom_id = m.chatroom_id AND reply.parent_id = m.id
+            ORDER BY reply.id LIMIT 1
+        ) r ON true
+        ORDER BY m.rank
+        LIMIT 1;
+        IF FOUND THEN
+            -- A plain post hangs on a leaf, so only an edit has a sibling that is older than it.
+            outcome := CASE WHEN earlier.chatroom_id = p_chatroom_id AND earlier.role = 'user'
+                AND earlier.content = p_content
+                AND earlier.client_message_id IS NOT DISTINCT FROM p_client_message_id
+                AND earlier.wanted_model IS NOT DISTINCT FROM p_model
+                AND (p_edits IS NOT NULL) = EXISTS (
+                    SELECT FROM message m
+                    WHERE m.chatroom_id = p_chatroom_id AND m.id < earlier.id
+                        AND (m.parent_id = earlier.parent_id
+                            OR m.parent_id IS NULL AND earlier.parent_id IS NULL)
+                        AND m.id = coalesce(p_edits, m.id)
+                ) THEN 'replayed' ELSE 'key_reused' END;
+            message_id := earlier.id;
+            reply_id := earlier.reply_id;
+            parent_id := earlier.parent_id;
+            created_at := earlier.created_at;
+            RETURN;
+        END IF;
+    END IF;
+
+    IF p_message_id <= room.last_message_id OR p_reply_id <= p_message_id THEN
+        outcome := 'behind';
+        last_id := greatest(room.last_message_id, p_message_id);
+        RETURN;
+    END IF;
+
+    parent_id := room.leaf_id;
+    IF p_edits IS NOT NULL THEN
+        SELECT m.parent_id INTO parent_id FROM message m
+        WHERE m.chatroom_id = p_chatroom_id AND m.id = p_edits AND m.role = 'user';
+        IF NOT FOUND THEN
+            outcome := 'no_message';
+            RETURN;
+        END IF;
+        IF has_open_reply(p_chatroom_id) THEN
+            outcome := 'reply_in_progress';
+            RETURN;
+        END IF;
+    END IF;
+
+    SELECT q.outcome, q.allowance, q.used INTO outcome, allowance, used
+    FROM consume_quota(p_user_id, p_model, p_now, p_basic_allowance, p_basic_models) q;
+    IF outcome IS NOT NULL THEN
         RETURN;
     END IF;
 
@@ -120,16 +231,110 @@ BEGIN
     message_id := p_message_id;
     reply_id := p_reply_id;
     created_at := p_now;
-    INSERT INTO message
-        (chatroom_id, id, user_id, role, status, reply_to, content, idempotency_key, created_at,
-         ended_at)
-    VALUES
-        (p_chatroom_id, p_message_id, p_user_id, 'user', 'completed', NULL, p_content,
-         p_idempotency_key, p_now, p_now),
-        (p_chatroom_id, p_reply_id, p_user_id, 'assistant', 'queued', p_message_id, '',
-         NULL, p_now, NULL);
-    UPDATE chatroom SET last_message_id = p_reply_id, active_at = p_now WHERE id = p_chatroom_id;
-    IF room.open_reply_id IS NULL THEN
-        PERFORM announce_next_reply(p_chatroom_id, p_event_id, p_now, p_traceparent);
+    IF p_edits IS NOT NULL THEN
+        PERFORM show_path(p_chatroom_id, parent_id);
     END IF;
+    INSERT INTO message
+        (chatroom_id, id, user_id, role, status, reply_to, parent_id, content, wanted_model,
+         client_message_id, idempotency_key, created_at, ended_at)
+    VALUES
+        (p_chatroom_id, p_message_id, p_user_id, 'user', 'completed', NULL, parent_id, p_content,
+         NULL, p_client_message_id, p_idempotency_key, p_now, p_now),
+        (p_chatroom_id, p_reply_id, p_user_id, 'assistant', 'queued', p_message_id, p_message_id,
+         '', p_model, NULL, NULL, p_now, NULL);
+    UPDATE chatroom SET last_message_id = p_reply_id, leaf_id = p_reply_id, active_at = p_now
+    WHERE id = p_chatroom_id;
+    IF NOT room.hidden THEN
+        INSERT INTO outbox (event_id, type, payload, traceparent)
+        VALUES (p_event_ids[2], 'chat.message_changed.v1', json_build_object(
+            'event_id', p_event_ids[2], 'occurred_at', p_now, 'user_id', p_user_id,
+            'chatroom_id', p_chatroom_id, 'message_id', p_message_id, 'change', 'created',
+            'content', p_content, 'client_message_id', p_client_message_id,
+            'parent_id', parent_id, 'reply_id', p_reply_id, 'created_at', p_now
+        )::text, p_traceparent);
+    END IF;
+    IF room.open_reply_id IS NULL THEN
+        PERFORM announce_next_reply(p_chatroom_id, p_event_ids, p_now, p_traceparent);
+    END IF;
+END $$;
+
+-- Ask for another reply to a message, or to the message that a reply answers; the path goes on
+-- through the new one. Outcomes as of post_message; message_id and content are the question's.
+CREATE FUNCTION regenerate_reply(
+    p_user_id uuid, p_chatroom_id uuid, p_message_id uuid, p_reply_id uuid, p_event_ids uuid[],
+    p_model text, p_idempotency_key text, p_now timestamptz, p_basic_allowance integer,
+    p_basic_models text[], p_traceparent text,
+    OUT outcome text, OUT message_id uuid, OUT reply_id uuid, OUT parent_id uuid,
+    OUT created_at timestamptz, OUT allowance integer, OUT used integer, OUT last_id uuid,
+    OUT content text, OUT client_message_id text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    room    record;
+    earlier record;
+BEGIN
+    SELECT c.last_message_id, c.hidden INTO room
+    FROM chatroom c WHERE c.id = p_chatroom_id AND c.user_id = p_user_id FOR UPDATE;
+    IF NOT FOUND THEN
+        outcome := 'no_room';
+        RETURN;
+    END IF;
+    SELECT question.id, question.parent_id, question.created_at, question.content,
+        question.client_message_id
+    INTO message_id, parent_id, created_at, content, client_message_id
+    FROM message m JOIN message question
+        ON question.chatroom_id = m.chatroom_id AND question.id = coalesce(m.reply_to, m.id)
+    WHERE m.chatroom_id = p_chatroom_id AND m.id = p_message_id;
+    IF NOT FOUND THEN
+        outcome := 'no_message';
+        RETURN;
+    END IF;
+
+    IF p_idempotency_key IS NOT NULL THEN
+        SELECT m.id, m.chatroom_id, m.reply_to, m.wanted_model INTO earlier
+        FROM message m WHERE m.user_id = p_user_id AND m.idempotency_key = p_idempotency_key;
+        IF FOUND THEN
+            outcome := CASE WHEN earlier.chatroom_id = p_chatroom_id
+                AND earlier.reply_to IS NOT DISTINCT FROM message_id
+                AND earlier.wanted_model IS NOT DISTINCT FROM p_model
+                THEN 'replayed' ELSE 'key_reused' END;
+            reply_id := earlier.id;
+            RETURN;
+        END IF;
+    END IF;
+    IF p_reply_id <= room.last_message_id THEN
+        outcome := 'behind';
+        last_id := room.last_message_id;
+        RETURN;
+    END IF;
+    IF has_open_reply(p_chatroom_id) THEN
+        outcome := 'reply_in_progress';
+        RETURN;
+    END IF;
+
+    SELECT q.outcome, q.allowance, q.used INTO outcome, allowance, used
+    FROM consume_quota(p_user_id, p_model, p_now, p_basic_allowance, p_basic_models) q;
+    IF outcome IS NOT NULL THEN
+        RETURN;
+    END IF;
+
+    outcome := 'accepted';
+    reply_id := p_reply_id;
+    PERFORM show_path(p_chatroom_id, message_id);
+    INSERT INTO message
+        (chatroom_id, id, user_id, role, status, reply_to, parent_id, wanted_model,
+         idempotency_key, created_at)
+    VALUES
+        (p_chatroom_id, p_reply_id, p_user_id, 'assistant', 'queued', message_id, message_id,
+         p_model, p_idempotency_key, p_now);
+    UPDATE chatroom SET last_message_id = p_reply_id, leaf_id = p_reply_id, active_at = p_now
+    WHERE id = p_chatroom_id;
+    IF NOT room.hidden THEN
+        INSERT INTO outbox (event_id, type, payload, traceparent)
+        VALUES (p_event_ids[2], 'chat.message_changed.v1', json_build_object(
+            'event_id', p_event_ids[2], 'occurred_at', p_now, 'user_id', p_user_id,
+            'chatroom_id', p_chatroom_id, 'message_id', message_id, 'change', 'updated',
+            'parent_id', parent_id, 'reply_id', p_reply_id, 'created_at', created_at
+        )::text, p_traceparent);
+    END IF;
+    PERFORM announce_next_reply(p_chatroom_id, p_event_ids, p_now, p_traceparent);
 END $$;

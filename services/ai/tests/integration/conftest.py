@@ -1,6 +1,7 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -56,8 +57,8 @@ def settings(
         "jwks_url": "http://unused",
         "gemini_api_key": "any",
         "gemini_base_url": gemini_url,
-        "first_token_timeout_s": 1,
-        "silence_timeout_s": 1,
+        "first_token_timeout_s": 2,  # less fails on a busy machine
+        "silence_timeout_s": 2,
     }
     return Settings(**values)
 
@@ -88,6 +89,16 @@ def res(app: FastAPI) -> Resources:
 
 
 @pytest.fixture
+def changed(res: Resources) -> Callable[..., Resources]:
+    """Return `res` as if some of its settings were others."""
+
+    def change(**values: Any) -> Resources:
+        return replace(res, settings=res.settings.model_copy(update=values))
+
+    return change
+
+
+@pytest.fixture
 def announced(res: Resources, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
     """Every event that the outbox took, in order."""
     taken: list[Event] = []
@@ -99,3 +110,11 @@ def announced(res: Resources, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
 
     monkeypatch.setattr(outbox, "add", add_and_note)
     return taken
+
+
+@pytest.fixture
+async def other(res: Resources, settings: Settings) -> AsyncIterator[Resources]:
+    """A second worker beside `res`."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app.state.resources

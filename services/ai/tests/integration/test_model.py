@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deploy.local.gemini.answers import Pace
 from deploy.local.gemini.app import Emulator
 from deploy.local.gemini.app import create_app as create_gemini
+from libs.common.events import Turn
 from services.ai.errors import ModelOverloadedError, ModelUnavailableError
 from services.ai.model import Gemini
 from services.ai.models import Piece, Prompt
@@ -63,10 +64,13 @@ async def think_aloud(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+PROMPT = Prompt((Turn(role="user", content="hello"),), "", 100)
+
+
 async def answer(settings: Settings, **changed: Any) -> list[Piece]:
     model = Gemini(settings.model_copy(update=PATIENT | changed))
     try:
-        return [piece async for piece in model.answer(Prompt((), "hello"))]
+        return [piece async for piece in model.answer(PROMPT, model=settings.gemini_model)]
     finally:
         await model.aclose()
 

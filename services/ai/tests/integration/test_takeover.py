@@ -7,8 +7,9 @@ import pytest
 from libs.common.clock import utc_now
 from libs.common.db import Connection
 from libs.common.events import MessagePosted
-from services.ai import store
+from services.ai.models import Claim
 from services.ai.resources import Resources
+from services.ai.store import generations as store
 from services.ai.tests.integration.asking import posted
 
 pytestmark = pytest.mark.integration
@@ -28,7 +29,7 @@ async def test_many_replies_of_a_dead_worker_are_claimed_at_once(
         [(event.reply_id, event.user_id, event.chatroom_id, DEAD) for event in events],
     )
 
-    async def claim(event: MessagePosted) -> int | None:
+    async def claim(event: MessagePosted) -> Claim | None:
         async with res.db.acquire() as own, own.transaction():
             return await store.claim_generation(
                 own,
@@ -40,4 +41,6 @@ async def test_many_replies_of_a_dead_worker_are_claimed_at_once(
                 now=utc_now(),
             )
 
-    assert await asyncio.gather(*map(claim, events)) == [2] * 64
+    claims = await asyncio.gather(*map(claim, events))
+
+    assert [taken and taken.attempt for taken in claims] == [2] * 64

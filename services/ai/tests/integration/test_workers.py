@@ -9,16 +9,20 @@ import pytest
 from libs.common import outbox
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
-from libs.common.events import AIReplyReady, AIReplyStarted, Event, MessagePosted
+from libs.common.events import AIReplyReady, AIReplyStarted, Event, MessagePosted, Usage
 from libs.common.testing import eventually
-from services.ai import actions, store, worker
+from services.ai import worker
+from services.ai.actions import replies as actions
 from services.ai.errors import GenerationBusyError
-from services.ai.models import Draft
+from services.ai.models import Charge, Draft
 from services.ai.resources import Resources
 from services.ai.settings import Settings
+from services.ai.store import generations as store
 from services.ai.tests.integration.asking import posted
+from services.ai.worker import Writing
 
 pytestmark = pytest.mark.integration
+CHARGE = Charge("test", Usage(), "1", 0, estimated=False)
 
 
 @pytest.fixture
@@ -119,7 +123,7 @@ async def test_what_a_living_worker_no_longer_writes_can_be_claimed_by_others(
 
     async def claimed() -> int | None:
         async with conn.transaction():
-            return await store.claim_generation(
+            claim = await store.claim_generation(
                 conn,
                 generation_id=event.reply_id,
                 user_id=event.user_id,
@@ -128,10 +132,13 @@ async def test_what_a_living_worker_no_longer_writes_can_be_claimed_by_others(
                 model="test",
                 now=utc_now(),
             )
+            return None if claim is None else claim.attempt
 
     assert await eventually(running)
     assert await claimed() is None
-    res.worker.writing[event.reply_id].cancel()
+    task = res.worker.writing[event.reply_id].task
+    assert task is not None
+    task.cancel()
     await asyncio.wait([delivery])
 
     assert await eventually(claimed) == 2
@@ -204,6 +211,7 @@ async def test_an_end_is_stored_once(conn: Connection) -> None:
             conn,
             event.reply_id,
             Draft(attempt=1),
+            CHARGE,
             status=status,
             worker=4711,
             problem_code=None,
@@ -230,12 +238,12 @@ async def test_a_worker_gives_up_nothing_that_is_anothers(conn: Connection) -> N
 async def test_a_worker_that_stops_writes_no_more(settings: Settings) -> None:
     started = asyncio.Event()
 
-    async def forever() -> None:
+    async def forever(_: Writing) -> None:
         started.set()
         await asyncio.Event().wait()
 
     async with worker.alive(settings.database_url) as me:
-        writing = asyncio.create_task(me.write(new_id(), forever))
+        writing = asyncio.create_task(me.write(new_id(), new_id(), forever))
         await started.wait()
 
     await asyncio.wait([writing], timeout=1)

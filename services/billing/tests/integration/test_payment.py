@@ -31,7 +31,7 @@ async def test_who_was_never_heard_of_is_basic(billing: Billing, user_id: UUID) 
         "status": "none",
         "current_period_end": None,
         "cancel_at_period_end": False,
-        "entitlements": {"messages_per_day": 20},
+        "entitlements": {"messages_per_day": 20, "models": []},
         "as_of": None,
     }
 
@@ -46,7 +46,10 @@ async def test_a_payment_makes_pro_and_reaches_chat_within_two_seconds(
 
     assert (changes[-1].plan, changes[-1].status) == ("pro", "active")
     assert changes[-1].entitlements.messages_per_day is None
-    assert (status["plan"], status["entitlements"]) == ("pro", {"messages_per_day": None})
+    assert (status["plan"], status["entitlements"]) == (
+        "pro",
+        {"messages_per_day": None, "models": []},
+    )
 
 
 @pytest.mark.parametrize("disturbance", [{"mode": "reverse"}, {"mode": "duplicate"}])

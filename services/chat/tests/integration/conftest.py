@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from libs.common.clock import new_id
 from libs.common.db import Connection
+from libs.common.outbox import Relay
 from libs.common.testing import TokenIssuer
 from services.chat.app import create_app
 from services.chat.settings import Settings
@@ -64,3 +65,16 @@ async def room_id(client: httpx2.AsyncClient) -> UUID:
     response = await client.post("/chatroom", json={"title": "Tea"})
     assert response.status_code == 201, response.text
     return UUID(response.json()["id"])
+
+
+@pytest.fixture
+def kept_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is published: what a test announces can be read in the outbox.
+
+    Ask for it before `app`, whose relay it holds.
+    """
+
+    async def publish_nothing(_: Relay) -> int:
+        return 0
+
+    monkeypatch.setattr(Relay, "publish_pending", publish_nothing)

@@ -1,23 +1,40 @@
 """What the tests of posts and of their replies have in common."""
 
+from typing import Any, TypeVar
 from uuid import UUID
 
+import httpx2
 from fastapi import FastAPI
 
 from libs.common.db import Connection
-from libs.common.events import AIReplyFailed, AIReplyReady, Usage
-from services.chat import actions
-from services.chat.models import Posted
+from libs.common.events import (
+    AIReplyFailed,
+    AIReplyReady,
+    AIReplyStarted,
+    AIReplyStopped,
+    Entitlements,
+    Event,
+    SubscriptionChanged,
+    Usage,
+)
+from services.chat.actions import entitlements, messages, replies
+from services.chat.models import Draft, Posted
+
+EventT = TypeVar("EventT", bound=Event)
 
 
-async def post(app: FastAPI, room_id: UUID, user_id: UUID, content: str = "hello") -> Posted:
-    return await actions.post_message(
-        app.state.resources,
-        chatroom_id=room_id,
-        user_id=user_id,
-        content=content,
-        idempotency_key=None,
-    )
+async def post(
+    app: FastAPI,
+    room_id: UUID,
+    user_id: UUID,
+    content: str = "hello",
+    *,
+    edits: UUID | None = None,
+    client_message_id: str | None = None,
+    model: str | None = None,
+) -> Posted:
+    draft = Draft(user_id, room_id, content, edits, client_message_id, model)
+    return await messages.post_message(app.state.resources, draft)
 
 
 def ready(posted: Posted, room_id: UUID, user_id: UUID, content: str = "hi") -> AIReplyReady:
@@ -44,6 +61,60 @@ def failed(posted: Posted, room_id: UUID, user_id: UUID, content: str = "") -> A
         detail="later",
         retryable=True,
     )
+
+
+def stopped(posted: Posted, room_id: UUID, user_id: UUID, content: str = "") -> AIReplyStopped:
+    return AIReplyStopped(
+        user_id=user_id,
+        chatroom_id=room_id,
+        reply_id=posted.reply_id,
+        attempt=1,
+        content=content,
+    )
+
+
+def started(posted: Posted, room_id: UUID, user_id: UUID, attempt: int = 1) -> AIReplyStarted:
+    return AIReplyStarted(
+        user_id=user_id,
+        chatroom_id=room_id,
+        reply_id=posted.reply_id,
+        attempt=attempt,
+        model=f"model of attempt {attempt}",
+    )
+
+
+async def turn(
+    app: FastAPI, room_id: UUID, user_id: UUID, question: str, answer: str, **options: Any
+) -> Posted:
+    """Post a question and have it answered."""
+    posted = await post(app, room_id, user_id, question, **options)
+    event = ready(posted, room_id, user_id, answer)
+    await replies.record_reply(app.state.resources, event)
+    return posted
+
+
+async def allow_everything(app: FastAPI, user_id: UUID, models: tuple[str, ...] = ()) -> None:
+    event = SubscriptionChanged(
+        user_id=user_id,
+        version=1,
+        plan="pro",
+        status="active",
+        entitlements=Entitlements(messages_per_day=None, models=models),
+    )
+    await entitlements.apply_subscription(app.state.resources, event)
+
+
+async def waiting(conn: Connection, event: type[EventT]) -> list[EventT]:
+    """Return the events of that type that wait in the outbox, oldest first."""
+    rows = await conn.fetch("SELECT payload FROM outbox WHERE type = $1 ORDER BY id", event.TYPE)
+    return [event.model_validate_json(row["payload"]) for row in rows]
+
+
+async def shown(client: httpx2.AsyncClient, room_id: UUID, query: str = "") -> list[str]:
+    """Return the texts of the shown branch, oldest first."""
+    response = await client.get(f"/chatroom/{room_id}/message?{query}")
+    assert response.status_code == 200, response.text
+    return [message["content"] for message in response.json()["data"]][::-1]
 
 
 async def status_of(conn: Connection, message_id: UUID) -> str:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from libs.common.clock import new_id
 from libs.common.testing import TokenIssuer
-from services.chat import actions
+from services.chat.actions import chatrooms
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +41,7 @@ async def test_the_list_comes_from_redis_and_only_from_the_callers_key(
     await app.state.resources.cache.aclose()
     await ids(client)
 
-    assert await redis.get(actions.rooms_key(user_id)) is not None
+    assert await redis.get(chatrooms.rooms_key(user_id)) is not None
     await app.state.resources.db.execute("DELETE FROM chatroom")
     assert len(await ids(client)) == 1
     foreign = await client.get("/chatroom", headers=issuer.authorization(new_id()))

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import AIReplyStarted, MessagePosted
-from services.chat import actions
+from services.chat.actions import replies
 from services.chat.tests.integration.posting import (
     announced,
     failed,
@@ -29,9 +29,9 @@ async def test_a_reply_delivered_twice_is_stored_once_and_a_later_end_changes_no
     posted = await post(app, room_id, user_id)
     event = ready(posted, room_id, user_id)
 
-    await asyncio.gather(*(actions.record_reply(res, event) for _ in range(3)))
-    await actions.record_failure(res, failed(posted, room_id, user_id))
-    await actions.record_start(
+    await asyncio.gather(*(replies.record_reply(res, event) for _ in range(3)))
+    await replies.record_failure(res, failed(posted, room_id, user_id))
+    await replies.record_start(
         res,
         AIReplyStarted(
             user_id=user_id,
@@ -56,9 +56,9 @@ async def test_a_rooms_messages_are_answered_one_after_the_other(
     first, second, third = [await post(app, room_id, user_id, text) for text in ("a", "b", "c")]
     assert await announced(conn) == 1
 
-    await actions.record_reply(res, ready(first, room_id, user_id, "A"))
+    await replies.record_reply(res, ready(first, room_id, user_id, "A"))
     assert await announced(conn) == 2
-    await actions.record_failure(res, failed(second, room_id, user_id))
+    await replies.record_failure(res, failed(second, room_id, user_id))
 
     assert await announced(conn) == 3
     assert [await status_of(conn, p.reply_id) for p in (first, second, third)] == [
@@ -74,14 +74,14 @@ async def test_the_history_holds_answered_turns_in_order_and_nothing_of_another_
     res = app.state.resources
     other = UUID((await client.post("/chatroom", json={})).json()["id"])
     foreign = await post(app, other, user_id, "foreign")
-    await actions.record_reply(res, ready(foreign, other, user_id, "FOREIGN"))
+    await replies.record_reply(res, ready(foreign, other, user_id, "FOREIGN"))
     for text in ("a", "b"):
         posted = await post(app, room_id, user_id, text)
-        await actions.record_reply(res, ready(posted, room_id, user_id, text.upper()))
+        await replies.record_reply(res, ready(posted, room_id, user_id, text.upper()))
     broken = await post(app, room_id, user_id, "broken")
-    await actions.record_failure(res, failed(broken, room_id, user_id, "half an ans"))
+    await replies.record_failure(res, failed(broken, room_id, user_id, "half an ans"))
     lost = await post(app, room_id, user_id, "lost")
-    await actions.record_failure(res, failed(lost, room_id, user_id))
+    await replies.record_failure(res, failed(lost, room_id, user_id))
 
     async with conn.transaction():  # keeps the relay away from what we read
         await conn.execute("LOCK TABLE outbox IN EXCLUSIVE MODE")
@@ -89,7 +89,9 @@ async def test_the_history_holds_answered_turns_in_order_and_nothing_of_another_
         await conn.execute(
             "UPDATE message SET status = 'queued', content = '' WHERE id = $1", lost.reply_id
         )
-        await conn.execute("SELECT announce_next_reply($1, $2, now(), NULL)", room_id, new_id())
+        await conn.execute(
+            "SELECT announce_next_reply($1, $2, now(), NULL)", room_id, [new_id(), new_id()]
+        )
         payload = await conn.fetchval("SELECT payload FROM outbox ORDER BY id DESC LIMIT 1")
 
     event = MessagePosted.model_validate_json(payload)
@@ -110,9 +112,9 @@ async def test_a_failure_before_any_word_gives_its_unit_back_once(
     posted = await post(app, room_id, user_id)
     event = failed(posted, room_id, user_id, content)
 
-    await actions.record_failure(res, event)
-    await actions.record_failure(res, event)
-    await actions.record_failure(res, event.model_copy(update={"event_id": new_id()}))
+    await replies.record_failure(res, event)
+    await replies.record_failure(res, event)
+    await replies.record_failure(res, event.model_copy(update={"event_id": new_id()}))
 
     assert await used(conn, user_id) == left
 
@@ -122,14 +124,14 @@ async def test_a_reply_that_nobody_ends_fails_after_the_deadline(
 ) -> None:
     res = app.state.resources
     posted = await post(app, room_id, user_id)
-    assert await actions.fail_overdue_replies(res) == 0
+    assert await replies.fail_overdue_replies(res) == 0
 
     await conn.execute(
         "UPDATE message SET announced_at = $1 WHERE id = $2",
         utc_now() - timedelta(seconds=res.settings.reply_deadline_s + 1),
         posted.reply_id,
     )
-    assert await actions.fail_overdue_replies(res) == 1
+    assert await replies.fail_overdue_replies(res) == 1
 
     assert await status_of(conn, posted.reply_id) == "failed"
     assert await used(conn, user_id) == 0

@@ -12,7 +12,8 @@ import pytest
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.testing import TokenIssuer
-from services.chat import store
+from services.chat.models import Draft
+from services.chat.store import messages as store
 from services.chat.tests.integration.posting import used
 
 pytestmark = pytest.mark.integration
@@ -47,15 +48,13 @@ async def posting(conn: Connection, room_id: UUID, user_id: UUID) -> AsyncIterat
     async with conn.transaction():
         await store.post_message(
             conn,
-            user_id=user_id,
-            chatroom_id=room_id,
+            Draft(user_id, room_id, "hello", idempotency_key=KEY["Idempotency-Key"]),
             message_id=message_id,
             reply_id=new_id(after=message_id),
-            event_id=new_id(),
-            content="hello",
-            idempotency_key=KEY["Idempotency-Key"],
+            event_ids=[new_id() for _ in range(3)],
             now=utc_now(),
             basic_allowance=5,
+            basic_models=(),
             traceparent=None,
         )
         yield message_id

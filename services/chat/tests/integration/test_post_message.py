@@ -12,7 +12,7 @@ from libs.common.db import Connection
 from libs.common.events import Entitlements, MessagePosted, SubscriptionChanged
 from libs.common.testing import TokenIssuer, eventually
 from libs.common.topology import EVENTS
-from services.chat import actions
+from services.chat.actions import entitlements
 from services.chat.errors import DailyLimitReachedError
 from services.chat.tests.integration.posting import post, used
 
@@ -32,6 +32,7 @@ async def test_a_posted_message_is_stored_and_announced_as_the_contract_says(
         await bodies.put(body)
 
     await spy.start()
+    await app.state.resources.db.execute("UPDATE chatroom SET title_source = 'user'")
 
     response = await client.post(f"/chatroom/{room_id}/message", json={"content": "hé\t\n 🍵"})
 
@@ -101,11 +102,11 @@ async def test_paying_lifts_the_limit_and_an_older_event_does_not_bring_it_back(
             entitlements=Entitlements(messages_per_day=limit),
         )
 
-    await actions.apply_subscription(res, changed(2, None))
-    await actions.apply_subscription(res, changed(1, 5))
+    await entitlements.apply_subscription(res, changed(2, None))
+    await entitlements.apply_subscription(res, changed(1, 5))
     await post(app, room_id, user_id)
 
-    await actions.apply_subscription(res, changed(3, 5))
+    await entitlements.apply_subscription(res, changed(3, 5))
     with pytest.raises(DailyLimitReachedError):
         await post(app, room_id, user_id)
 

@@ -15,9 +15,10 @@ from libs.common.db import Connection
 from libs.common.events import AIReplyStarted, Entitlements, MessagePosted, SubscriptionChanged
 from libs.common.testing import eventually
 from libs.common.topology import EVENTS
-from services.chat import actions, store
 from services.chat import app as chat_app
+from services.chat.actions import entitlements, replies
 from services.chat.errors import DailyLimitReachedError
+from services.chat.store import replies as store
 from services.chat.tests.integration.posting import (
     announced,
     failed,
@@ -59,8 +60,8 @@ async def test_a_reply_that_waits_for_its_turn_is_never_overdue(
     first, second = [await post(app, room_id, user_id, text) for text in ("a", "b")]
     await make_overdue(conn, app)
 
-    assert await actions.fail_overdue_replies(res) == 1
-    assert await actions.fail_overdue_replies(res) == 0  # its time starts with its turn
+    assert await replies.fail_overdue_replies(res) == 1
+    assert await replies.fail_overdue_replies(res) == 0  # its time starts with its turn
 
     assert [await status_of(conn, p.reply_id) for p in (first, second)] == ["failed", "queued"]
     assert await announced(conn) == 2
@@ -84,11 +85,11 @@ async def test_a_reply_that_comes_after_its_deadline_changes_nothing(
     res = app.state.resources
     first = await post(app, room_id, user_id, "a")
     await make_overdue(conn, app)
-    await actions.fail_overdue_replies(res)
+    await replies.fail_overdue_replies(res)
     second = await post(app, room_id, user_id, "b")
     third = await post(app, room_id, user_id, "c")
 
-    await actions.record_reply(res, ready(first, room_id, user_id))
+    await replies.record_reply(res, ready(first, room_id, user_id))
 
     assert [await status_of(conn, p.reply_id) for p in (first, second, third)] == [
         "failed",
@@ -111,10 +112,10 @@ async def test_a_crash_while_a_reply_ends_leaves_all_of_it_to_the_next_delivery(
     with monkeypatch.context() as patched:
         patched.setattr(store, "announce_next_reply", crash)
         with pytest.raises(ConnectionResetError):
-            await actions.record_failure(res, event)
+            await replies.record_failure(res, event)
     assert (await status_of(conn, first.reply_id), await used(conn, user_id)) == ("queued", 2)
 
-    await actions.record_failure(res, event)
+    await replies.record_failure(res, event)
 
     assert (await status_of(conn, first.reply_id), await used(conn, user_id)) == ("failed", 1)
     assert await announced(conn) == 2
@@ -143,7 +144,7 @@ async def test_a_post_and_the_end_of_a_reply_never_wait_for_each_other(
     async with holder.transaction():
         await holder.execute("SELECT FROM quota FOR UPDATE")  # so that both meet, the end first
         end = asyncio.create_task(
-            actions.record_failure(app.state.resources, failed(first, room_id, user_id))
+            replies.record_failure(app.state.resources, failed(first, room_id, user_id))
         )
         await waiting(1)
         second = asyncio.create_task(post(app, room_id, user_id))
@@ -167,7 +168,7 @@ async def test_a_late_word_of_an_older_attempt_does_not_bring_it_back(
             attempt=attempt,
             model=f"model {attempt}",
         )
-        await actions.record_start(app.state.resources, started)
+        await replies.record_start(app.state.resources, started)
 
     row = await conn.fetchrow("SELECT * FROM message WHERE id = $1", posted.reply_id)
     assert row is not None
@@ -184,7 +185,7 @@ async def test_a_post_and_the_next_turn_are_published_at_once(
     assert await eventually(published)
     await post(app, room_id, user_id, "b")
 
-    await actions.record_reply(app.state.resources, ready(first, room_id, user_id))
+    await replies.record_reply(app.state.resources, ready(first, room_id, user_id))
 
     assert await announced(conn) == 2
     assert await eventually(published)
@@ -205,8 +206,8 @@ async def test_the_oldest_waiting_message_is_next_and_its_history_is_bounded(
 
     texts = ("a" * 20_000, "b" * 20_000, "c", "d")
     first, second, *_ = [await post(app, room_id, user_id, text) for text in texts]
-    await actions.record_reply(res, ready(first, room_id, user_id, "A" * 20_000))
-    await actions.record_reply(res, ready(second, room_id, user_id, "B" * 20_000))
+    await replies.record_reply(res, ready(first, room_id, user_id, "A" * 20_000))
+    await replies.record_reply(res, ready(second, room_id, user_id, "B" * 20_000))
 
     events = [await take() for _ in range(3)]
 
@@ -225,7 +226,7 @@ async def test_a_reply_that_failed_today_gives_nothing_back_of_another_day(
     posted = await post(app, room_id, user_id)
     await conn.execute("UPDATE message SET created_at = created_at - interval '1 day'")
 
-    await actions.record_failure(app.state.resources, failed(posted, room_id, user_id))
+    await replies.record_failure(app.state.resources, failed(posted, room_id, user_id))
 
     assert await used(conn, user_id) == 1
 
@@ -240,7 +241,7 @@ async def test_a_plan_without_messages_lets_none_through(
         status="none",
         entitlements=Entitlements(messages_per_day=0),
     )
-    await actions.apply_subscription(app.state.resources, nothing)
+    await entitlements.apply_subscription(app.state.resources, nothing)
 
     with pytest.raises(DailyLimitReachedError):
         await post(app, room_id, user_id)

@@ -19,11 +19,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deploy.local.ports import next_free
 from libs.common.clock import new_id
 from libs.common.server import Server
+from libs.common.websockets import WEBSOCKETS
 from services.gateway.app import create_app
 from services.gateway.settings import Settings
 
 PORTS = 23400
 DEADLINE_S = 10.0
+OPTIONS: dict[str, Any] = {"timeout_graceful_shutdown": 1} | WEBSOCKETS
+NO_BROKER = "amqp://nobody:nothing@127.0.0.1:9/"
+"""For the tests that need none: the gateway serves without."""
 
 
 async def eventually(probe: Callable[[], Awaitable[Any]]) -> Any:
@@ -39,7 +43,7 @@ async def eventually(probe: Callable[[], Awaitable[Any]]) -> Any:
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """Serve an app on a free port, as the services are served."""
     port = next_free(PORTS)
-    server = Server(app, host="127.0.0.1", port=port, lifespan="auto", timeout_graceful_shutdown=1)
+    server = Server(app, host="127.0.0.1", port=port, lifespan="auto", **OPTIONS)
     task = asyncio.create_task(server._serve())
 
     async def is_up() -> bool:
@@ -55,11 +59,16 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
 
 @dataclass
 class FakeServices:
-    """Echoes what it is asked, publishes a key, and knows the replies in `messages`."""
+    """Echoes what it is asked, publishes a key, and knows the replies in `messages`.
+
+    `planned` has the answer to a request, e.g. to `POST /completion`.
+    """
 
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     seen: list[Scope] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    planned: dict[str, tuple[int, Any]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,6 +79,7 @@ class FakeServices:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
+        self.bodies.append(body)
         status, answer = self._answer(scope, body)
         headers = [(b"content-type", b"application/json"), (b"server", b"secret/1.0")]
         if len(answer) % 2:
@@ -81,6 +91,8 @@ class FakeServices:
 
     def _answer(self, scope: Scope, body: bytes) -> tuple[int, bytes]:
         path: str = scope["path"]
+        if (planned := self.planned.get(f"{scope['method']} {path}")) is not None:
+            return planned[0], orjson.dumps(planned[1])
         if path == "/.well-known/jwks.json":
             jwk = jwt.algorithms.OKPAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
             return 200, orjson.dumps({"keys": [{**jwk, "kid": "k1", "alg": "EdDSA"}]})
@@ -92,6 +104,16 @@ class FakeServices:
             message = self.messages.get(path.rsplit("/", 1)[1])
             return (200, orjson.dumps(message)) if message else (404, b"{}")
         return 200, body
+
+    def accept(self, target: str, room_id: UUID, reply_id: UUID) -> None:
+        """Answer 202 to a post as chat does."""
+        message = {"id": str(new_id()), "chatroom_id": str(room_id), "role": "user"}
+        accepted = {
+            "message": message,
+            "reply": {"id": str(reply_id), "status": "queued"},
+            "stream_url": f"/chatroom/{room_id}/message/{reply_id}/stream",
+        }
+        self.planned[target] = (202, accepted)
 
     def token(self, user_id: UUID, session_id: UUID | None = None, *, age_s: int = 0) -> str:
         now = int(time.time()) - age_s
@@ -135,6 +157,7 @@ def start_gateway(services_port: int, redis_url: str, redis: Redis) -> Start:
             "environment": "development",
             "redis_url": redis_url,
             "jwks_url": f"{url}/.well-known/jwks.json",
+            "rabbitmq_url": NO_BROKER,
             **given,
         }
         async with (

@@ -73,13 +73,3 @@ async def test_no_error_ends_the_hub_for_good(client: Redis, redis: Redis) -> No
 
         assert await eventually(hears)
         assert hub.broke
-
-
-async def test_a_hub_that_ends_sends_listeners_away_also_late_ones(client: Redis) -> None:
-    hub = Hub(client)
-    async with hub.running():
-        early = await hub.join(KEY)
-        hub.end()
-        late = await hub.join(KEY)
-
-    assert (early.gone, late.gone) == (True, True)

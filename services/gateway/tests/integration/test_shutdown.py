@@ -16,7 +16,7 @@ from deploy.local.ports import next_free
 from libs.common.clock import new_id
 from libs.common.replies import Entry, ReplyWriter, stream_key
 from libs.common.server import GRACEFUL_S
-from services.gateway.tests.integration.conftest import FakeServices, eventually
+from services.gateway.tests.integration.conftest import NO_BROKER, FakeServices, eventually
 
 ROOT = Path(__file__).parents[4]
 
@@ -30,6 +30,7 @@ async def process(redis_url: str, services_port: int) -> AsyncIterator[tuple[int
         "PATH": os.environ["PATH"],
         "ENVIRONMENT": "development",
         "REDIS_URL": redis_url,
+        "RABBITMQ_URL": NO_BROKER,
         "JWKS_URL": f"{services}/.well-known/jwks.json",
         "PORT": str(port),
     } | {f"{name}_URL": services for name in ("AUTH", "CHAT", "AI", "BILLING")}

@@ -1,0 +1,1 @@
+"""What ai can do, one module per noun."""

@@ -1,0 +1,297 @@
+"""Answer a message, exactly once as seen from outside."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+import structlog
+
+from libs.common import outbox
+from libs.common.clock import utc_now
+from libs.common.events import (
+    AIReplyFailed,
+    AIReplyReady,
+    AIReplyStarted,
+    AIReplyStopped,
+    MessagePosted,
+)
+from libs.common.replies import Entry
+from services.ai import rules
+from services.ai.actions import calls, titles
+from services.ai.errors import (
+    GenerationBusyError,
+    ModelError,
+    ModelUnavailableError,
+    StopRequestedError,
+    TakenOverError,
+    TooManyRepliesError,
+)
+from services.ai.live import LiveReply, stream_key_of
+from services.ai.model import TRY_LATER
+from services.ai.models import Claim, Draft, Prompt
+from services.ai.resources import Resources
+from services.ai.store import generations as store
+from services.ai.worker import Writing
+
+log = structlog.stdlib.get_logger()
+BREAKER_POLL_S = 0.5
+
+
+@dataclass(slots=True)
+class Run:
+    """One reply while this worker writes it.
+
+    Attributes:
+        writing: hears of a stop.
+        prompt: what the models are asked.
+        draft: the newest attempt.
+        live: where its text is shown.
+        bill: of all attempts.
+        began: of the loop's clock, seconds.
+    """
+
+    event: MessagePosted
+    writing: Writing
+    prompt: Prompt
+    draft: Draft
+    live: LiveReply
+    bill: calls.Bill
+    began: float
+
+
+async def answer_message(res: Resources, event: MessagePosted) -> None:
+    """Write the reply: claim it, stream it, store its end together with the event.
+
+    A redelivery after the end does nothing, and one in the middle waits for the end. One whose
+    worker is gone starts over under the next attempt, and whatever the old worker still tries to
+    store is refused.
+
+    Raises:
+        GenerationBusyError: another worker writes it; the delivery comes again later.
+        TooManyRepliesError: so many of the user's replies are written here that others would have
+            to wait; the delivery comes again later.
+    """
+    most = res.settings.concurrent_replies_per_user
+    if event.reply_id not in res.worker.writing and res.worker.count_of(event.user_id) >= most:
+        raise TooManyRepliesError("one of the user's other replies has to end first")
+
+    async def write(writing: Writing) -> None:
+        claim = await _claim(res, event)
+        if claim is not None:
+            if claim.stop_requested:
+                writing.stop()
+            await _write(res, _run(res, event, writing, claim))
+
+    await res.worker.write(event.reply_id, event.user_id, write)
+
+
+async def _claim(res: Resources, event: MessagePosted) -> Claim | None:
+    model = event.model or res.settings.gemini_model
+    async with res.db.acquire() as conn, conn.transaction():
+        claim = await store.claim_generation(
+            conn,
+            generation_id=event.reply_id,
+            user_id=event.user_id,
+            chatroom_id=event.chatroom_id,
+            worker=res.worker.id,
+            model=model,
+            now=utc_now(),
+        )
+        if claim is None:
+            if await store.has_ended(conn, event.reply_id):
+                return None
+            raise GenerationBusyError("another worker is writing the reply")
+        await outbox.add(
+            conn,
+            AIReplyStarted(
+                user_id=event.user_id,
+                chatroom_id=event.chatroom_id,
+                reply_id=event.reply_id,
+                attempt=claim.attempt,
+                model=model,
+            ),
+        )
+    res.relay.nudge()
+    return claim
+
+
+def _run(res: Resources, event: MessagePosted, writing: Writing, claim: Claim) -> Run:
+    prompt = Prompt(
+        rules.conversation(
+            summary=event.summary,
+            history=event.history,
+            content=event.content,
+            budget_tokens=res.settings.prompt_tokens,
+        ),
+        res.settings.system_instruction,
+        res.settings.max_output_tokens,
+    )
+    live = LiveReply(res.replies, stream_key_of(event), claim.attempt)
+    began = asyncio.get_running_loop().time()
+    return Run(event, writing, prompt, Draft(claim.attempt), live, calls.Bill(), began)
+
+
+async def _write(res: Resources, run: Run) -> None:
+    run.live.start()
+    try:
+        await _ask_models(res, run)
+    except StopRequestedError:
+        await _stop(res, run)
+    except ModelError as error:
+        await _fail(res, run, error)
+    except TakenOverError:
+        log.info("reply_taken_over")
+    else:
+        await _complete(res, run)
+    finally:
+        await run.live.close()
+
+
+async def _ask_models(res: Resources, run: Run) -> None:
+    """Ask the model, then its fallback, until one answers or none is worth asking again.
+
+    Raises:
+        ModelError: how the last call failed.
+        StopRequestedError, TakenOverError: the reply is no longer wanted, or not from us.
+    """
+    failure: ModelError = ModelUnavailableError(TRY_LATER)
+    models = rules.models_to_try(
+        run.event.model or res.settings.gemini_model,
+        res.settings.gemini_fallback_model,
+        attempts=res.settings.model_attempts,
+    )
+    for model, attempts in models:
+        for tries in range(1, attempts + 1):
+            if not await _is_let_through(res, run, model, patient=model == models[-1][0]):
+                break
+            try:
+                await _call(res, run, model)
+            except ModelError as error:
+                log.warning("model_failed", code=error.code, model=model, tries=tries)
+                if not error.transient:
+                    raise
+                failure = error
+            else:
+                return
+            if not rules.may_retry(
+                failure, tries=tries, attempts=attempts, elapsed_s=_elapsed_s(run)
+            ):
+                break
+            jitter = random.random()  # noqa: S311 - spreads retries
+            await _pause(run, rules.pause_before_retry_s(failure, tries=tries, jitter=jitter))
+    raise failure
+
+
+async def _is_let_through(res: Resources, run: Run, model: str, *, patient: bool) -> bool:
+    """Tell whether the model's breaker allows a call; a patient caller waits for that."""
+    breaker = res.breakers.of(model)
+    while breaker.wait_s() > 0:
+        if not patient or _elapsed_s(run) > rules.RETRY_WINDOW_S:
+            return False
+        await _pause(run, BREAKER_POLL_S * (0.5 + random.random()))  # noqa: S311 - spreads calls
+    return True
+
+
+async def _call(res: Resources, run: Run, model: str) -> None:
+    if run.draft.model:  # was used for a call that failed
+        await _begin_next_attempt(res, run)
+    async with run.writing.stoppable():
+        run.draft.model = model
+        await calls.stream(res, run.prompt, run.draft, run.bill, run.live.add)
+
+
+async def _begin_next_attempt(res: Resources, run: Run) -> None:
+    await run.live.close()
+    async with res.db.acquire() as conn:
+        attempt = await store.raise_attempt(
+            conn, run.event.reply_id, attempt=run.draft.attempt, worker=res.worker.id
+        )
+    if attempt is None:
+        raise TakenOverError
+    run.draft = Draft(attempt)
+    key = stream_key_of(run.event)
+    run.live = LiveReply(res.replies, key, attempt)
+    run.live.start()
+
+
+async def _pause(run: Run, seconds: float) -> None:
+    async with run.writing.stoppable():
+        await asyncio.sleep(seconds)
+
+
+def _elapsed_s(run: Run) -> float:
+    return asyncio.get_running_loop().time() - run.began
+
+
+async def _complete(res: Resources, run: Run) -> None:
+    draft = run.draft
+    ready = AIReplyReady(
+        user_id=run.event.user_id,
+        chatroom_id=run.event.chatroom_id,
+        reply_id=run.event.reply_id,
+        attempt=draft.attempt,
+        content=draft.text,
+        finish_reason=draft.finish_reason,
+        model=draft.model,
+        usage=draft.usage,
+    )
+    if not await _end(res, run, ready, status="completed"):
+        return
+    await run.live.end(Entry("completed", draft.attempt, finish_reason=draft.finish_reason))
+    if run.event.wants_title:
+        res.worker.later(titles.give_title(res, run.event, reply=draft.text, model=draft.model))
+
+
+async def _fail(res: Resources, run: Run, error: ModelError) -> None:
+    failed = AIReplyFailed(
+        user_id=run.event.user_id,
+        chatroom_id=run.event.chatroom_id,
+        reply_id=run.event.reply_id,
+        attempt=run.draft.attempt,
+        content=run.draft.text,
+        code=error.code,
+        detail=str(error),
+        retryable=error.transient,
+    )
+    if await _end(res, run, failed, status="failed", problem_code=error.code):
+        problem = {"code": error.code, "detail": str(error), "retryable": error.transient}
+        await run.live.end(Entry("failed", run.draft.attempt, problem=problem))
+
+
+async def _stop(res: Resources, run: Run) -> None:
+    stopped = AIReplyStopped(
+        user_id=run.event.user_id,
+        chatroom_id=run.event.chatroom_id,
+        reply_id=run.event.reply_id,
+        attempt=run.draft.attempt,
+        content=run.draft.text,
+        model=run.draft.model or None,
+    )
+    if await _end(res, run, stopped, status="stopped"):
+        await run.live.end(Entry("stopped", run.draft.attempt))
+
+
+async def _end(
+    res: Resources,
+    run: Run,
+    event: AIReplyReady | AIReplyFailed | AIReplyStopped,
+    *,
+    status: str,
+    problem_code: str | None = None,
+) -> bool:
+    """Store end, ledger row and event, all or none; false if the reply is no longer ours."""
+    async with res.db.acquire() as conn, conn.transaction():
+        if not await store.end_generation(
+            conn,
+            event.reply_id,
+            run.draft,
+            run.bill.charge(),
+            status=status,
+            worker=res.worker.id,
+            problem_code=problem_code,
+            now=utc_now(),
+        ):
+            return False
+        await outbox.add(conn, event)
+    res.relay.nudge()
+    return True

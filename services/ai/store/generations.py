@@ -1,0 +1,206 @@
+"""Who writes which reply, and how it ended."""
+
+from datetime import datetime
+from uuid import UUID
+
+from libs.common.db import COMMAND_TIMEOUT_S, Connection
+from services.ai.models import Charge, Claim, Draft, Running
+
+
+async def hold_worker_lock(conn: Connection, worker: int) -> None:
+    """Lock `worker` for as long as the connection lives; waits for an older connection's end."""
+    await conn.execute("SELECT pg_advisory_lock($1)", worker)
+
+
+async def claim_generation(
+    conn: Connection,
+    *,
+    generation_id: UUID,
+    user_id: UUID,
+    chatroom_id: UUID,
+    worker: int,
+    model: str,
+    now: datetime,
+) -> Claim | None:
+    """Make `worker` the one that writes the reply.
+
+    None if the reply has ended or its worker lives. A worker lives as long as it holds its advisory
+    lock; `worker` itself counts as gone, so that a handler that failed can start over.
+    """
+    row = await conn.fetchrow(
+        """
+        INSERT INTO generation AS g
+            (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
+        VALUES ($1, $2, $3, 'running', 1, $4, $5, $6)
+        ON CONFLICT (id) DO UPDATE SET attempt = g.attempt + 1, worker = EXCLUDED.worker
+        WHERE g.status = 'running' AND CASE
+            WHEN g.worker = EXCLUDED.worker THEN true
+            ELSE pg_try_advisory_xact_lock_shared(g.worker) -- shared: many may claim at once
+        END
+        RETURNING attempt, stop_requested_at IS NOT NULL AS stop_requested
+        """,
+        generation_id,
+        user_id,
+        chatroom_id,
+        worker,
+        model,
+        now,
+    )
+    return None if row is None else Claim(**row)
+
+
+async def release_generations(conn: Connection, generation_ids: list[UUID], *, worker: int) -> None:
+    """Give up what `worker` owns of these, so that any worker may claim it."""
+    await conn.execute(
+        """
+        UPDATE generation SET worker = 0
+        WHERE id = ANY($1) AND worker = $2 AND status = 'running'
+        """,
+        generation_ids,
+        worker,
+        timeout=COMMAND_TIMEOUT_S,
+    )
+
+
+async def has_ended(conn: Connection, generation_id: UUID) -> bool:
+    """Tell whether the generation exists and no longer runs."""
+    ended: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM generation WHERE id = $1 AND status <> 'running')",
+        generation_id,
+    )
+    return ended
+
+
+async def raise_attempt(
+    conn: Connection, generation_id: UUID, *, attempt: int, worker: int
+) -> int | None:
+    """Begin the next attempt; None if another worker took over."""
+    raised: int | None = await conn.fetchval(
+        """
+        UPDATE generation SET attempt = attempt + 1
+        WHERE id = $1 AND attempt = $2 AND worker = $3 AND status = 'running'
+        RETURNING attempt
+        """,
+        generation_id,
+        attempt,
+        worker,
+    )
+    return raised
+
+
+async def insert_tombstone(
+    conn: Connection, generation_id: UUID, *, user_id: UUID, chatroom_id: UUID, now: datetime
+) -> bool:
+    """Store a reply as stopped before anyone began it, with its ledger row; false if one did."""
+    made = await conn.fetchval(
+        """
+        WITH made AS (
+            INSERT INTO generation (id, user_id, chatroom_id, status, attempt, worker, model,
+                created_at, stop_requested_at, ended_at)
+            VALUES ($1, $2, $3, 'stopped', 1, 0, '', $4, $4, $4)
+            ON CONFLICT DO NOTHING
+            RETURNING id
+        )
+        INSERT INTO usage_ledger (
+            kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
+            output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros,
+            estimated, ended_at)
+        SELECT 'reply', id, $2, $3, '', 0, 0, 0, 0, 0, 0, 'unpriced', 0, false, $4 FROM made
+        RETURNING true
+        """,
+        generation_id,
+        user_id,
+        chatroom_id,
+        now,
+    )
+    return made is not None
+
+
+async def request_stop(
+    conn: Connection, generation_id: UUID, *, user_id: UUID, now: datetime
+) -> Running | None:
+    """Note that the user wants an end, and lock the row; None if nothing of the user's runs."""
+    row = await conn.fetchrow(
+        """
+        UPDATE generation SET stop_requested_at = coalesce(stop_requested_at, $3)
+        WHERE id = $1 AND user_id = $2 AND status = 'running'
+        RETURNING attempt, worker, model, CASE
+            WHEN worker = 0 THEN true
+            ELSE pg_try_advisory_xact_lock_shared(worker) END AS is_orphan
+        """,
+        generation_id,
+        user_id,
+        now,
+    )
+    return None if row is None else Running(**row)
+
+
+async def notify_worker(conn: Connection, channel: str, generation_id: UUID) -> None:
+    """Tell the worker that listens on `channel`, once the transaction commits."""
+    await conn.execute("SELECT pg_notify($1, $2::text)", channel, str(generation_id))
+
+
+async def asked_to_stop(conn: Connection, generation_ids: list[UUID]) -> list[UUID]:
+    """Return those whose users want an end."""
+    rows = await conn.fetch(
+        """
+        SELECT id FROM generation
+        WHERE id = ANY($1) AND status = 'running' AND stop_requested_at IS NOT NULL
+        """,
+        generation_ids,
+        timeout=COMMAND_TIMEOUT_S,
+    )
+    return [row["id"] for row in rows]
+
+
+async def end_generation(
+    conn: Connection,
+    generation_id: UUID,
+    draft: Draft,
+    charge: Charge,
+    *,
+    status: str,
+    worker: int,
+    problem_code: str | None,
+    now: datetime,
+) -> bool:
+    """Store the end of an attempt with its ledger row.
+
+    Neither, and false, if the attempt is no longer the newest, or has ended.
+    """
+    ended = await conn.fetchval(
+        """
+        WITH ended AS (
+            UPDATE generation SET status = $4, finish_reason = nullif($5, ''), problem_code = $6,
+                model = $7, ended_at = $8
+            WHERE id = $1 AND attempt = $2 AND worker = $3 AND status = 'running'
+            RETURNING id, user_id, chatroom_id
+        )
+        INSERT INTO usage_ledger (
+            kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
+            output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros,
+            estimated, ended_at)
+        SELECT 'reply', id, user_id, chatroom_id, $7, $9::bigint, $10::bigint, $11::bigint,
+            $12::bigint, $13::bigint, $14::bigint, $15::text, $16::bigint, $17::boolean, $8
+        FROM ended
+        RETURNING true
+        """,
+        generation_id,
+        draft.attempt,
+        worker,
+        status,
+        draft.finish_reason,
+        problem_code,
+        charge.model,
+        now,
+        charge.usage.prompt,
+        charge.usage.cached,
+        charge.usage.output,
+        charge.usage.thoughts,
+        charge.usage.tools,
+        charge.usage.total,
+        charge.price_version,
+        charge.cost_micros,
+        charge.estimated,
+    )
+    return ended is not None

@@ -1,0 +1,55 @@
+"""What was spent besides replies, whose rows are written together with their ends."""
+
+from datetime import datetime
+from uuid import UUID
+
+from libs.common.db import Connection
+from services.ai.models import Charge, Kind
+
+
+async def insert_charge(
+    conn: Connection,
+    charge: Charge,
+    *,
+    kind: Kind,
+    subject_id: UUID,
+    user_id: UUID,
+    chatroom_id: UUID,
+    now: datetime,
+) -> None:
+    """Keep the charge, unless one for the same purpose is kept."""
+    await conn.execute(
+        """
+        INSERT INTO usage_ledger (
+            kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
+            output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros,
+            estimated, ended_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        ON CONFLICT DO NOTHING
+        """,
+        kind,
+        subject_id,
+        user_id,
+        chatroom_id,
+        charge.model,
+        charge.usage.prompt,
+        charge.usage.cached,
+        charge.usage.output,
+        charge.usage.thoughts,
+        charge.usage.tools,
+        charge.usage.total,
+        charge.price_version,
+        charge.cost_micros,
+        charge.estimated,
+        now,
+    )
+
+
+async def is_charged(conn: Connection, *, kind: Kind, subject_id: UUID) -> bool:
+    """Tell whether there is a row for the purpose."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM usage_ledger WHERE kind = $1 AND subject_id = $2)",
+        kind,
+        subject_id,
+    )
+    return found

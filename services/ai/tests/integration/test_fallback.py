@@ -1,0 +1,160 @@
+"""Which model answers while one of them does not."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from libs.common.events import AIReplyFailed, AIReplyReady, Event
+from services.ai import breaker
+from services.ai.actions import replies
+from services.ai.resources import Resources
+from services.ai.tests.integration.asking import posted
+
+pytestmark = pytest.mark.integration
+OTHER = "gemini-2.5-flash"
+Changed = Callable[..., Resources]
+
+
+async def asked(gemini: httpx2.AsyncClient) -> list[str]:
+    return [c["model"] for c in (await gemini.get("/_emulator/requests")).json()["requests"]]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ai.rules.FIRST_PAUSE_S", 0.01)
+
+
+async def test_u1_the_fallback_answers_when_the_last_try_of_the_first_model_failed(
+    changed: Changed, gemini: httpx2.AsyncClient, announced: list[Event]
+) -> None:
+    res = changed(gemini_fallback_model=OTHER, model_attempts=2)
+    await gemini.post("/_emulator/faults", json={"mode": "e503", "times": 2})
+
+    await replies.answer_message(res, posted())
+
+    ready = announced[-1]
+    assert isinstance(ready, AIReplyReady)
+    assert (ready.model, ready.attempt) == (OTHER, 3)
+    assert await asked(gemini) == [res.settings.gemini_model] * 2 + [OTHER]
+
+
+async def test_an_open_breaker_leads_to_the_fallback_at_once(
+    changed: Changed, gemini: httpx2.AsyncClient, announced: list[Event]
+) -> None:
+    res = changed(gemini_fallback_model=OTHER)
+    for _ in range(breaker.FAILURES):
+        res.breakers.of(res.settings.gemini_model).failed()
+
+    await replies.answer_message(res, posted())
+
+    ready = announced[-1]
+    assert isinstance(ready, AIReplyReady)
+    assert (ready.model, ready.attempt) == (OTHER, 1)
+    assert await asked(gemini) == [OTHER]
+
+
+async def test_failures_of_several_replies_open_the_breaker_together(
+    changed: Changed, gemini: httpx2.AsyncClient, announced: list[Event]
+) -> None:
+    res = changed(gemini_fallback_model=OTHER, model_attempts=1)
+    await gemini.post(
+        "/_emulator/faults", json={"mode": "e503", "times": breaker.FAILURES, "match": "first"}
+    )
+    for number in range(breaker.FAILURES):
+        # The fallback has its own faults left: the next order is used by the first model alone.
+        await replies.answer_message(changed(model_attempts=1), posted(f"first {number}"))
+    await gemini.delete("/_emulator/requests")
+
+    await replies.answer_message(res, posted("second"))
+
+    assert await asked(gemini) == [OTHER]
+
+
+async def test_a_blocked_message_is_not_put_to_the_fallback(
+    changed: Changed, gemini: httpx2.AsyncClient, announced: list[Event]
+) -> None:
+    """L5: at most 2 calls for what is blocked."""
+    res = changed(gemini_fallback_model=OTHER)
+    await gemini.post("/_emulator/faults", json={"mode": "blocked", "times": 9})
+
+    await replies.answer_message(res, posted())
+
+    assert isinstance(announced[-1], AIReplyFailed)
+    assert len(await asked(gemini)) == 1
+
+
+async def test_u3_an_outage_is_waited_out_and_takes_few_calls(
+    res: Resources,
+    gemini: httpx2.AsyncClient,
+    announced: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """30 replies in an outage: none fails, and the breaker keeps the calls to a few per reply."""
+    monkeypatch.setattr(breaker, "PAUSE_S", 1.0)
+    monkeypatch.setattr(replies, "BREAKER_POLL_S", 0.05)
+    await gemini.post("/_emulator/faults", json={"mode": "e503", "times": 999})
+
+    async def recover() -> None:
+        await asyncio.sleep(6)  # longer than all tries without a breaker take
+        await gemini.delete("/_emulator/faults")
+
+    events = [posted() for _ in range(30)]
+    await asyncio.gather(recover(), *(replies.answer_message(res, event) for event in events))
+
+    ended = [e for e in announced if isinstance(e, AIReplyReady | AIReplyFailed)]
+    assert [type(e) for e in ended] == [AIReplyReady] * 30
+    assert len(await asked(gemini)) <= 3 * 30
+
+
+async def test_u2_a_breaker_that_stays_open_ends_the_reply_visibly(
+    res: Resources,
+    gemini: httpx2.AsyncClient,
+    announced: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.ai.rules.RETRY_WINDOW_S", 1.0)
+    for _ in range(breaker.FAILURES):
+        res.breakers.of(res.settings.gemini_model).failed()
+
+    await replies.answer_message(res, posted())
+
+    failed = announced[-1]
+    assert isinstance(failed, AIReplyFailed)
+    assert (failed.code, failed.retryable) == ("model_unavailable", True)
+    assert await asked(gemini) == []
+
+
+async def test_a_model_that_the_user_chose_is_the_one_that_answers(
+    res: Resources, gemini: httpx2.AsyncClient, announced: list[Event]
+) -> None:
+    await replies.answer_message(res, posted(model=OTHER))
+
+    ready = announced[-1]
+    assert isinstance(ready, AIReplyReady)
+    assert ready.model == OTHER
+    assert await asked(gemini) == [OTHER]
+
+
+@pytest.mark.filterwarnings("ignore:.*is not a valid FinishReason")
+@pytest.mark.parametrize(
+    ("reason", "code", "calls"),
+    [("BORED", "model_failed", 1), ("SPII", "content_blocked", 1), ("OTHER", "", 2)],
+)
+async def test_a_finish_reason_on_the_wire_ends_typed_even_if_it_is_new(
+    res: Resources,
+    gemini: httpx2.AsyncClient,
+    announced: list[Event],
+    reason: str,
+    code: str,
+    calls: int,
+) -> None:
+    await gemini.post("/_emulator/faults", json={"mode": "finish", "reason": reason})
+
+    await replies.answer_message(res, posted())
+
+    end: Any = announced[-1]
+    assert getattr(end, "code", "") == code
+    assert len(await asked(gemini)) == calls
