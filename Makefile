@@ -75,15 +75,15 @@ lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds
 .PHONY: test test-unit test-integration test-contracts test-e2e
 test: .installed-dev ## Run every test; four groups side by side, each with servers of its own
 	@$(MAKE) --no-print-directory --jobs 4 --output-sync=line --keep-going \
-		.test-accounts .test-chat .test-local .test-whole
+		.test-accounts .test-live .test-local .test-whole
 	@echo "All tests passed"
 
-.PHONY: .test-accounts .test-chat .test-local .test-whole
+.PHONY: .test-accounts .test-live .test-local .test-whole
 .test-accounts: tested := libs services/auth services/billing
-.test-chat: tested := services/gateway services/chat services/ai
+.test-live: tested := services/gateway services/ai
 .test-local: tested := deploy bench
-.test-whole: tested := tests
-.test-accounts .test-chat .test-local .test-whole:
+.test-whole: tested := tests services/chat
+.test-accounts .test-live .test-local .test-whole:
 	@$(bin)/python -m pytest --quiet --no-header $(tested)
 
 test-unit: .installed-dev ## Run the tests that need no server

@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
 
 import structlog
 
 from libs.common import outbox
 from libs.common.clock import utc_now
+from libs.common.db import OUTAGES
 from libs.common.events import (
     AIReplyFailed,
     AIReplyReady,
@@ -18,6 +18,7 @@ from libs.common.events import (
 from libs.common.replies import Entry
 from services.ai import rules
 from services.ai.actions import calls, titles
+from services.ai.actions.runs import Run
 from services.ai.errors import (
     GenerationBusyError,
     ModelError,
@@ -35,28 +36,6 @@ from services.ai.worker import Writing
 
 log = structlog.stdlib.get_logger()
 BREAKER_POLL_S = 0.5
-
-
-@dataclass(slots=True)
-class Run:
-    """One reply while this worker writes it.
-
-    Attributes:
-        writing: hears of a stop.
-        prompt: what the models are asked.
-        draft: the newest attempt.
-        live: where its text is shown.
-        bill: of all attempts.
-        began: of the loop's clock, seconds.
-    """
-
-    event: MessagePosted
-    writing: Writing
-    prompt: Prompt
-    draft: Draft
-    live: LiveReply
-    bill: calls.Bill
-    began: float
 
 
 async def answer_message(res: Resources, event: MessagePosted) -> None:
@@ -141,6 +120,12 @@ async def _write(res: Resources, run: Run) -> None:
         await _fail(res, run, error)
     except TakenOverError:
         log.info("reply_taken_over")
+    except OUTAGES:
+        raise  # the delivery waits for PostgreSQL, and then all begins anew
+    except Exception:
+        # Whatever it is, the reply has to end: its reader waits, and so does the room.
+        log.exception("reply_crashed")
+        await _fail(res, run, ModelError("something went wrong on our side; send it again"))
     else:
         await _complete(res, run)
     finally:

@@ -187,3 +187,18 @@ async def test_a_delivery_waits_for_postgresql_instead_of_dying(
         return found
 
     assert await eventually(completed, within_s=15) == event.reply_id
+
+
+async def test_a_bug_ends_a_reply_as_failed_and_never_leaves_it_open(
+    res: Resources, conn: Connection, announced: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr("services.ai.actions.calls.stream", broken)
+    await actions.answer_message(res, posted())
+
+    failed = announced[-1]
+    assert isinstance(failed, AIReplyFailed)
+    assert (failed.code, "nobody" in failed.detail) == ("model_failed", False)
+    assert await conn.fetchval("SELECT status FROM generation") == "failed"
