@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from libs.common.settings import CommonSettings
+from libs.common.settings import CommonSettings, split_names
 
 
 class Settings(CommonSettings):
@@ -12,14 +12,20 @@ class Settings(CommonSettings):
         basic_messages_per_day: messages per UTC day of a user whom billing never spoke of.
         basic_models: ids of the models that such a user may choose, separated by commas; without
             one there is only the default model.
+        gemini_model: the model that answers where the user chose none; everybody may name it.
         reply_deadline_s: seconds after which a reply that did not end is failed.
     """
 
     basic_messages_per_day: int = Field(default=20, ge=0)
     basic_models: str = ""
+    gemini_model: str = Field(default="gemini-3.8-flash", min_length=1)
     reply_deadline_s: int = Field(default=600, ge=60, le=86_400)
 
     @property
     def basic_model_ids(self) -> tuple[str, ...]:
         """Return `basic_models` one by one."""
-        return tuple(name.strip() for name in self.basic_models.split(",") if name.strip())
+        return split_names(self.basic_models)
+
+    def chosen(self, model: str | None) -> str | None:
+        """Return the model that the plan has to include: none if it is the default one."""
+        return None if model == self.gemini_model else model

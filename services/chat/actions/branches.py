@@ -53,7 +53,7 @@ async def regenerate_reply(
             message_id=message_id,
             reply_id=new_id(after=last_id),
             event_ids=[new_id(), new_id(), new_id()],
-            model=model,
+            model=res.settings.chosen(model),
             idempotency_key=idempotency_key,
             now=now,
             basic_allowance=res.settings.basic_messages_per_day,

@@ -1,6 +1,7 @@
 """Messages: post and read."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -36,6 +37,7 @@ async def post_message(res: Resources, draft: Draft) -> Posted:
         IdempotencyKeyReusedError: the key or the client's id was used for another message.
     """
     now = utc_now()
+    draft = replace(draft, model=res.settings.chosen(draft.model))
 
     async def write(conn: Connection, last_id: UUID | None) -> Posted:
         message_id = new_id(after=last_id)

@@ -9,6 +9,7 @@ from libs.common.clock import new_id
 from libs.common.db import Connection
 from libs.common.events import ChatroomSummarised, ConversationGrew, MessagePosted
 from services.chat.actions import branches, replies, summaries
+from services.chat.settings import Settings
 from services.chat.tests.integration.posting import (
     allow_everything,
     failed,
@@ -200,9 +201,10 @@ async def test_a_chosen_model_is_asked_if_the_plan_includes_it(
         if status == 403:
             assert response.json()["code"] == "model_not_in_plan"
     assert (await send(None)).status_code == 202
+    assert (await send(Settings.model_fields["gemini_model"].default)).status_code == 202
     assert (await prompts(conn))[0].model == "m"
-    assert await conn.fetchval("SELECT sum(used) FROM quota") == 2
-    reply: dict[str, Any] = (await client.get(f"/chatroom/{room_id}/message")).json()["data"][2]
+    assert await conn.fetchval("SELECT sum(used) FROM quota") == 3
+    reply: dict[str, Any] = (await client.get(f"/chatroom/{room_id}/message")).json()["data"][4]
     assert (reply["role"], reply["model"]) == ("assistant", "m")
 
 
