@@ -1,8 +1,6 @@
 """What the tests do to billing and to the Stripe emulator."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
@@ -12,19 +10,11 @@ import stripe
 from aio_pika.abc import AbstractQueue
 
 from libs.common.events import SubscriptionChanged
+from libs.common.testing import eventually
 from services.billing.resources import Resources
 
 T = TypeVar("T")
 SECRET = "whsec_0123456789abcdef"
-
-
-async def eventually(probe: Callable[[], Awaitable[T]], *, within_s: float = 5) -> T:
-    """Return the first true result of `probe`."""
-    deadline = time.monotonic() + within_s
-    while not (result := await probe()):
-        assert time.monotonic() < deadline, f"not true within {within_s} s"
-        await asyncio.sleep(0.02)
-    return result
 
 
 def signed(payload: str, *, secret: str = SECRET, age_s: int = 0) -> str:

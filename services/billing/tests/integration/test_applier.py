@@ -12,12 +12,13 @@ from structlog.testing import capture_logs
 
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
+from libs.common.testing import eventually
 from services.billing import applier
 from services.billing.actions import checkouts, syncing
 from services.billing.applier import Applier
 from services.billing.payments import Payments
 from services.billing.resources import Resources
-from services.billing.tests.integration.system import Billing, Emulator, eventually
+from services.billing.tests.integration.system import Billing, Emulator
 
 pytestmark = [
     pytest.mark.integration,

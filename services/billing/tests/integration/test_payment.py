@@ -6,10 +6,11 @@ from uuid import UUID
 import pytest
 
 from libs.common.db import Connection
+from libs.common.testing import eventually
 from services.billing.actions import syncing
 from services.billing.applier import Applier
 from services.billing.payments import Payments
-from services.billing.tests.integration.system import Billing, Emulator, eventually
+from services.billing.tests.integration.system import Billing, Emulator
 
 pytestmark = [
     pytest.mark.integration,

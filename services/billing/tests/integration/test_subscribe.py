@@ -9,12 +9,13 @@ import pytest
 
 from libs.common.db import Connection
 from libs.common.events import UserRegistered
+from libs.common.testing import eventually
 from libs.common.topology import EVENTS
 from services.billing import payments
 from services.billing.actions import checkouts
 from services.billing.errors import AlreadySubscribedError
 from services.billing.payments import Payments
-from services.billing.tests.integration.system import Billing, Emulator, eventually
+from services.billing.tests.integration.system import Billing, Emulator
 
 pytestmark = [
     pytest.mark.integration,

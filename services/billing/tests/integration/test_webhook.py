@@ -8,14 +8,9 @@ import pytest
 from fastapi import FastAPI
 
 from libs.common.db import Connection
+from libs.common.testing import eventually
 from services.billing.errors import BillingUnavailableError
-from services.billing.tests.integration.system import (
-    SECRET,
-    Billing,
-    Emulator,
-    eventually,
-    signed,
-)
+from services.billing.tests.integration.system import SECRET, Billing, Emulator, signed
 
 pytestmark = [
     pytest.mark.integration,

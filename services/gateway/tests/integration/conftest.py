@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.local.ports import next_free
+from libs.common import testing
 from libs.common.clock import new_id
 from libs.common.server import Server
 from libs.common.websockets import WEBSOCKETS
@@ -30,13 +32,7 @@ NO_BROKER = "amqp://nobody:nothing@127.0.0.1:9/"
 """For the tests that need none: the gateway serves without."""
 
 
-async def eventually(probe: Callable[[], Awaitable[Any]]) -> Any:
-    """Return the first true result of `probe`."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not (result := await probe()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-    return result
+eventually = partial(testing.eventually, within_s=DEADLINE_S)
 
 
 @asynccontextmanager
