@@ -69,12 +69,12 @@ class FakeServices:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        self.seen.append(scope)
         body, more = b"", True
         while more:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
+        self.seen.append(scope)
         self.bodies.append(body)
         status, answer = self._answer(scope, body)
         headers = [(b"content-type", b"application/json"), (b"server", b"secret/1.0")]
@@ -84,6 +84,10 @@ class FakeServices:
         half = len(answer) // 2
         await send({"type": "http.response.body", "body": answer[:half], "more_body": True})
         await send({"type": "http.response.body", "body": answer[half:]})
+
+    def last_asked(self, path: str) -> Scope:
+        """Return the newest request for `path`; the gateway asks for documents meanwhile."""
+        return next(scope for scope in reversed(self.seen) if scope["path"] == path)
 
     def _answer(self, scope: Scope, body: bytes) -> tuple[int, bytes]:
         path: str = scope["path"]
