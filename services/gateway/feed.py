@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 from redis.asyncio import Redis
 
+from libs.common.multiplexed import Commands
 from services.gateway.replay import StreamEntry
 
 MAX_ENTRIES = 1000
@@ -50,12 +51,16 @@ class FeedStore:
     """Appends to feeds and reads them.
 
     Every method raises `redis.exceptions.RedisError` while Redis is away.
+
+    Args:
+        redis: for reading, which may take long.
+        shared: for all that is short.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, shared: Commands) -> None:
         self._redis = redis
-        self._append = redis.register_script(_APPEND)
-        self._last = redis.register_script(_LAST)
+        self._append = shared.register_script(_APPEND)
+        self._last = shared.register_script(_LAST)
 
     async def append(self, user_id: UUID, event_id: UUID, document: dict[str, Any]) -> bool:
         """Store and publish an entry, unless that event has one; return whether it was new."""

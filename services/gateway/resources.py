@@ -76,7 +76,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             _limiter(settings, shared),
             ClientAddresses(parse_networks(settings.trusted_proxies)),
             hub,
-            FeedStore(redis),
+            FeedStore(redis, shared),
             TicketStore(redis),
             Presence(),
             Draining(),

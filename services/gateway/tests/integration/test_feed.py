@@ -149,7 +149,7 @@ async def test_what_services_announce_reaches_the_users_devices_once(
 
 
 async def test_an_event_is_in_the_feed_once_however_often_it_comes(redis: Redis) -> None:
-    feed, user_id, event_id = FeedStore(redis), new_id(), new_id()
+    feed, user_id, event_id = FeedStore(redis, redis), new_id(), new_id()
 
     news = [await feed.append(user_id, event_id, {"type": "x"}) for _ in range(3)]
 
@@ -161,7 +161,7 @@ async def test_a_feed_is_bounded_in_length_and_time(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_module, "MAX_ENTRIES", 200)
-    feed, user_id = FeedStore(redis), new_id()
+    feed, user_id = FeedStore(redis, redis), new_id()
     for _ in range(700):
         await feed.append(user_id, new_id(), {"type": "x"})
 
@@ -174,7 +174,7 @@ async def test_a_feed_is_bounded_in_length_and_time(
 async def test_a_feed_begins_now_and_goes_on_where_it_was_left(
     gateway: httpx2.AsyncClient, redis: Redis, headers: dict[str, str], user_id: UUID
 ) -> None:
-    feed = FeedStore(redis)
+    feed = FeedStore(redis, redis)
     await feed.append(user_id, new_id(), {"type": "old"})
     (ready,) = await watch(gateway, headers, 1)
     for number in range(5):
@@ -194,7 +194,7 @@ async def test_an_open_feed_tells_at_once_and_beats_while_silent(
     async with asyncio.timeout(10), gateway.stream("GET", "/event", headers=headers) as response:
         events = parsed(response)
         kinds = [(await anext(events))["type"] for _ in range(3)]
-        await FeedStore(redis).append(user_id, new_id(), {"type": "x"})
+        await FeedStore(redis, redis).append(user_id, new_id(), {"type": "x"})
         while (event := await anext(events))["type"] == "heartbeat":
             pass
 
@@ -206,7 +206,7 @@ async def test_an_open_feed_tells_at_once_and_beats_while_silent(
 async def test_a_cursor_that_leads_nowhere_gets_a_reset(
     gateway: httpx2.AsyncClient, redis: Redis, headers: dict[str, str], user_id: UUID, cursor: str
 ) -> None:
-    await FeedStore(redis).append(user_id, new_id(), {"type": "old"})
+    await FeedStore(redis, redis).append(user_id, new_id(), {"type": "old"})
 
     (event,) = await watch(gateway, headers, 1, params={"after": cursor})
     polled = await poll(gateway, headers, after=cursor)

@@ -57,7 +57,7 @@ class Person:
                 await writer.append(key, Entry("delta", 1, offset, word))
                 offset += len(word)
             await writer.append(key, Entry("completed", 1))
-        feed = FeedStore(redis)
+        feed = FeedStore(redis, redis)
         await feed.append(self.id, new_id(), {"type": "x", "whose": str(self.id)})
         await feed.append(self.id, new_id(), {"type": "chatroom.deleted"})
 

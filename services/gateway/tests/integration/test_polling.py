@@ -22,7 +22,7 @@ async def test_an_empty_feed_that_is_polled_is_not_reset(
 ) -> None:
     start = await poll(gateway, headers)
     again = await poll(gateway, headers, after=start["cursor"])
-    await FeedStore(redis).append(user_id, new_id(), {"type": "first"})
+    await FeedStore(redis, redis).append(user_id, new_id(), {"type": "first"})
     news = await poll(gateway, headers, after=start["cursor"])
 
     assert again == start
@@ -40,7 +40,7 @@ async def test_a_poll_waits_for_the_first_event_and_no_longer(
         return bool((await redis.pubsub_numsub(feed_key(user_id)))[0][1])
 
     await eventually(is_waiting)
-    await FeedStore(redis).append(user_id, new_id(), {"type": "x"})
+    await FeedStore(redis, redis).append(user_id, new_id(), {"type": "x"})
     answer = await waiting
     assert [event["type"] for event in answer["data"]] == ["x"]
     assert time.monotonic() - began < 15
@@ -54,7 +54,7 @@ async def test_a_long_feed_is_polled_page_by_page(
 ) -> None:
     cursor = (await poll(gateway, headers))["cursor"]
     for number in range(250):
-        await FeedStore(redis).append(user_id, new_id(), {"type": "x", "number": number})
+        await FeedStore(redis, redis).append(user_id, new_id(), {"type": "x", "number": number})
     numbers, has_more = [], True
     while has_more:
         answer = await poll(gateway, headers, after=cursor)

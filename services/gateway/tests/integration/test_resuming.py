@@ -124,7 +124,7 @@ async def test_five_tabs_see_the_same(stages: list[Stage]) -> None:
 
 
 async def test_the_feed_goes_on_over_both_transports_and_gateways(stages: list[Stage]) -> None:
-    feed, user_id = FeedStore(stages[0].redis), stages[0].user_id
+    feed, user_id = FeedStore(stages[0].redis, stages[0].redis), stages[0].user_id
     cursor, numbers = await feed.last_id(user_id), []
     for number in range(40):
         await feed.append(user_id, new_id(), {"type": "x", "number": number})

@@ -54,7 +54,7 @@ async def test_a_reply_is_followed_to_its_end(stage: Stage) -> None:
 
 
 async def test_the_feed_is_followed_and_left(stage: Stage) -> None:
-    feed = FeedStore(stage.redis)
+    feed = FeedStore(stage.redis, stage.redis)
     async with socket_to(stage.client, token(stage)) as socket:
         await socket.send(op="subscribe", id=1)
         assert [(await socket.next())["op"] for _ in range(2)] == ["ok", "event"]
