@@ -1,17 +1,25 @@
 """What is asked of ai in its tests, and what comes of it."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import orjson
 from redis.asyncio import Redis
 
 from libs.common.clock import new_id
-from libs.common.events import Event, MessagePosted, ReplyStopRequested
+from libs.common.events import (
+    AIReplyFailed,
+    AIReplyReady,
+    AIReplyStopped,
+    Event,
+    MessagePosted,
+    ReplyStopRequested,
+)
 from libs.common.testing import eventually
 from services.ai.live import stream_key_of
 
 TERMINAL = {"AIReplyReady", "AIReplyFailed", "AIReplyStopped"}
+EndT = TypeVar("EndT", AIReplyReady, AIReplyFailed, AIReplyStopped)
 
 
 def posted(content: str = "hello", **values: object) -> MessagePosted:
@@ -59,3 +67,23 @@ async def call_when(gemini: httpx2.AsyncClient, state: str, *, within_s: float =
 
 def ends(announced: list[Event]) -> list[str]:
     return [name for name in (type(e).__name__ for e in announced) if name in TERMINAL]
+
+
+def has_ended(announced: list[Event], event: MessagePosted) -> bool:
+    return bool(_ends_of(announced, event))
+
+
+def end_of(announced: list[Event], event: MessagePosted, kind: type[EndT]) -> EndT:
+    """Return the one end of the reply to `event`, whatever else was announced."""
+    [end] = _ends_of(announced, event)
+    assert isinstance(end, kind), end
+    return end
+
+
+def _ends_of(announced: list[Event], event: MessagePosted) -> list[Event]:
+    return [
+        each
+        for each in announced
+        if isinstance(each, AIReplyReady | AIReplyFailed | AIReplyStopped)
+        and each.reply_id == event.reply_id
+    ]

@@ -15,7 +15,7 @@ from libs.common.replies import stream_key
 from libs.common.testing import eventually
 from services.ai.actions import replies as actions
 from services.ai.resources import Resources
-from services.ai.tests.integration.asking import posted
+from services.ai.tests.integration.asking import end_of, posted
 
 pytestmark = pytest.mark.integration
 
@@ -42,8 +42,7 @@ async def test_a_reply_is_streamed_stored_and_announced_and_all_three_agree(
 
     await actions.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert ready.finish_reason == "stop"
     started, *deltas, end = await entries(redis, event)
     assert (started["type"], end["type"]) == ("started", "completed")
@@ -126,8 +125,7 @@ async def test_u2_l5_every_lasting_fault_ends_in_a_typed_failure(
 
     await actions.answer_message(res, event)
 
-    failed = announced[-1]
-    assert isinstance(failed, AIReplyFailed)
+    failed = end_of(announced, event, AIReplyFailed)
     assert failed.code == code
     assert await calls(gemini) == most_calls
     assert (await entries(redis, event))[-1]["type"] == "failed"
@@ -148,8 +146,7 @@ async def test_u1_a_passing_fault_ends_in_one_whole_reply(
 
     await actions.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert ready.attempt == 3
     last = [e for e in await entries(redis, event) if e["attempt"] == 3]
     assert "".join(str(e["text"]) for e in last) == ready.content
@@ -161,9 +158,10 @@ async def test_redis_being_away_costs_the_preview_only(
     client = Redis.from_url("redis://127.0.0.1:1/0")
     res.replies.__init__(client)  # type: ignore[misc]
 
-    await actions.answer_message(res, posted())
+    event = posted()
+    await actions.answer_message(res, event)
 
-    assert isinstance(announced[-1], AIReplyReady)
+    end_of(announced, event, AIReplyReady)
     await client.aclose()
 
 
@@ -196,9 +194,9 @@ async def test_a_bug_ends_a_reply_as_failed_and_never_leaves_it_open(
         raise ValueError("nobody thought of this")
 
     monkeypatch.setattr("services.ai.actions.calls.stream", broken)
-    await actions.answer_message(res, posted())
+    event = posted()
+    await actions.answer_message(res, event)
 
-    failed = announced[-1]
-    assert isinstance(failed, AIReplyFailed)
+    failed = end_of(announced, event, AIReplyFailed)
     assert (failed.code, "nobody" in failed.detail) == ("model_failed", False)
     assert await conn.fetchval("SELECT status FROM generation") == "failed"

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import httpx2
 import pytest
@@ -11,7 +10,7 @@ from libs.common.events import AIReplyFailed, AIReplyReady, Event
 from services.ai import breaker
 from services.ai.actions import replies
 from services.ai.resources import Resources
-from services.ai.tests.integration.asking import posted
+from services.ai.tests.integration.asking import end_of, posted
 
 pytestmark = pytest.mark.integration
 OTHER = "gemini-2.5-flash"
@@ -33,10 +32,10 @@ async def test_u1_the_fallback_answers_when_the_last_try_of_the_first_model_fail
     res = changed(gemini_fallback_model=OTHER, model_attempts=2)
     await gemini.post("/_emulator/faults", json={"mode": "e503", "times": 2})
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert (ready.model, ready.attempt) == (OTHER, 3)
     assert await asked(gemini) == [res.settings.gemini_model] * 2 + [OTHER]
 
@@ -48,10 +47,10 @@ async def test_an_open_breaker_leads_to_the_fallback_at_once(
     for _ in range(breaker.FAILURES):
         res.breakers.of(res.settings.gemini_model).failed()
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert (ready.model, ready.attempt) == (OTHER, 1)
     assert await asked(gemini) == [OTHER]
 
@@ -80,9 +79,10 @@ async def test_a_blocked_message_is_not_put_to_the_fallback(
     res = changed(gemini_fallback_model=OTHER)
     await gemini.post("/_emulator/faults", json={"mode": "blocked", "times": 9})
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    assert isinstance(announced[-1], AIReplyFailed)
+    end_of(announced, event, AIReplyFailed)
     assert len(await asked(gemini)) == 1
 
 
@@ -119,10 +119,10 @@ async def test_u2_a_breaker_that_stays_open_ends_the_reply_visibly(
     for _ in range(breaker.FAILURES):
         res.breakers.of(res.settings.gemini_model).failed()
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    failed = announced[-1]
-    assert isinstance(failed, AIReplyFailed)
+    failed = end_of(announced, event, AIReplyFailed)
     assert (failed.code, failed.retryable) == ("model_unavailable", True)
     assert await asked(gemini) == []
 
@@ -130,10 +130,10 @@ async def test_u2_a_breaker_that_stays_open_ends_the_reply_visibly(
 async def test_a_model_that_the_user_chose_is_the_one_that_answers(
     res: Resources, gemini: httpx2.AsyncClient, announced: list[Event]
 ) -> None:
-    await replies.answer_message(res, posted(model=OTHER))
+    event = posted(model=OTHER)
+    await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert ready.model == OTHER
     assert await asked(gemini) == [OTHER]
 
@@ -153,8 +153,11 @@ async def test_a_finish_reason_on_the_wire_ends_typed_even_if_it_is_new(
 ) -> None:
     await gemini.post("/_emulator/faults", json={"mode": "finish", "reason": reason})
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    end: Any = announced[-1]
-    assert getattr(end, "code", "") == code
+    if code:
+        assert end_of(announced, event, AIReplyFailed).code == code
+    else:
+        end_of(announced, event, AIReplyReady)
     assert len(await asked(gemini)) == calls

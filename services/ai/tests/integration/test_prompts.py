@@ -24,7 +24,7 @@ from services.ai.actions import replies, summaries, titles
 from services.ai.errors import ModelUnavailableError
 from services.ai.live import stream_key_of
 from services.ai.resources import Resources
-from services.ai.tests.integration.asking import posted
+from services.ai.tests.integration.asking import end_of, posted
 
 pytestmark = pytest.mark.integration
 
@@ -86,8 +86,7 @@ async def test_l4_unruly_output_is_stored_as_text_and_shown_alike(
 
     await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert ready.content == "<script>alert(1)</script> ab ? end"
     stored: Any = await redis.xrange(stream_key_of(event))
     shown = "".join(orjson.loads(fields[b"d"])["text"] for _, fields in stored)
@@ -107,8 +106,7 @@ async def test_l4_a_huge_reply_is_cut_at_its_limit(
 
     await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert len(ready.content) == 100
     assert ready.finish_reason == "max_tokens"
     stored: Any = await redis.xrange(stream_key_of(event))
@@ -124,7 +122,7 @@ async def test_a_room_gets_a_title_after_its_first_reply(
     await replies.answer_message(res, event)
 
     async def titled() -> Event | None:
-        return announced[-1] if isinstance(announced[-1], ChatroomTitled) else None
+        return next((each for each in announced if isinstance(each, ChatroomTitled)), None)
 
     title = await eventually(titled)
     assert isinstance(title, ChatroomTitled)
@@ -139,10 +137,11 @@ async def test_a_room_gets_a_title_after_its_first_reply(
 async def test_only_a_room_without_a_title_gets_one(
     res: Resources, gemini: httpx2.AsyncClient, announced: list[Event]
 ) -> None:
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
     assert not res.worker.chores
-    assert isinstance(announced[-1], AIReplyReady)
+    end_of(announced, event, AIReplyReady)
 
 
 @pytest.mark.parametrize("mode", ["e503", "safety_empty", "stall"])
@@ -151,14 +150,15 @@ async def test_a_title_that_fails_is_no_failure_and_the_reply_does_not_wait_for_
 ) -> None:
     await gemini.post("/_emulator/faults", json={"mode": mode, "match": "Assistant: "})
 
-    await replies.answer_message(res, posted(wants_title=True))
+    event = posted(wants_title=True)
+    await replies.answer_message(res, event)
     assert len(res.worker.chores) == 1
 
     async def done() -> bool:
         return not res.worker.chores
 
     assert await eventually(done)
-    assert isinstance(announced[-1], AIReplyReady)
+    end_of(announced, event, AIReplyReady)
 
 
 async def test_a_worker_that_closes_gives_up_its_chores(

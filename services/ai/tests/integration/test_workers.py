@@ -18,7 +18,7 @@ from services.ai.models import Charge, Draft
 from services.ai.resources import Resources
 from services.ai.settings import Settings
 from services.ai.store import generations as store
-from services.ai.tests.integration.asking import posted
+from services.ai.tests.integration.asking import end_of, posted
 from services.ai.worker import Writing
 
 pytestmark = pytest.mark.integration
@@ -69,8 +69,7 @@ async def test_a_living_workers_reply_is_left_alone_and_a_dead_ones_taken_over_a
         return True
 
     assert await eventually(taken_over)
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert ready.attempt == 2
 
 
