@@ -139,6 +139,8 @@ async def _ask_models(res: Resources, run: Run) -> None:
         ModelError: how the last call failed.
         StopRequestedError, TakenOverError: the reply is no longer wanted, or not from us.
     """
+    deadline_s = res.settings.reply_deadline_s
+    rules.ensure_wanted(run.event.occurred_at, now=utc_now(), deadline_s=deadline_s)
     failure: ModelError = ModelUnavailableError(TRY_LATER)
     models = rules.models_to_try(
         run.event.model or res.settings.gemini_model,
