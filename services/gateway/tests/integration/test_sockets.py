@@ -224,7 +224,7 @@ async def test_only_our_pages_and_those_allowed_open_connections(
 
 
 async def test_a_connection_ends_with_its_token_unless_there_is_a_new_one(stage: Stage) -> None:
-    nearly_over = 900 + 5 - 2  # the token is accepted for two more seconds
+    nearly_over = 900 + 5 - 4  # the token is accepted for three to four more seconds
     old = stage.fakes.token(stage.user_id, age_s=nearly_over)
     async with socket_to(stage.client, old) as ends, socket_to(stage.client, old) as goes_on:
         await subscribe(goes_on, stage)
