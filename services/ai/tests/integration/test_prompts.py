@@ -46,9 +46,10 @@ def grew(**values: object) -> ConversationGrew:
     )
 
 
-async def test_l1_the_summary_is_a_marked_turn_and_no_instruction(
+async def test_the_summary_is_a_marked_turn_and_no_instruction(
     res: Resources, gemini: httpx2.AsyncClient
 ) -> None:
+    """L1: what the model wrote earlier is no instruction either."""
     history = [Turn(role="user", content="a"), Turn(role="assistant", content="b")]
 
     await replies.answer_message(res, posted("c", summary="they met", history=history))
@@ -64,23 +65,10 @@ async def test_l1_the_summary_is_a_marked_turn_and_no_instruction(
     assert body["systemInstruction"]["parts"] == [{"text": res.settings.system_instruction}]
 
 
-async def test_l3_a_prompt_is_at_most_200_kb_however_long_the_room(
-    res: Resources, gemini: httpx2.AsyncClient
-) -> None:
-    turns = [{"role": ("user", "assistant")[i % 2], "content": "x" * 31_000} for i in range(40)]
-
-    await replies.answer_message(res, posted("y" * 32_000, summary="z" * 8000, history=turns))
-
-    [body] = await bodies(gemini)
-    lengths = [len(c["parts"][0]["text"]) for c in body["contents"]]
-    # The emulator logs long strings cut short: what counts is how many turns there are.
-    assert len(lengths) == 2
-    assert len(orjson.dumps(body)) <= 200_000
-
-
-async def test_l4_unruly_output_is_stored_as_text_and_shown_alike(
+async def test_unruly_output_is_stored_as_text_and_shown_alike(
     res: Resources, gemini: httpx2.AsyncClient, redis: Redis, announced: list[Event]
 ) -> None:
+    """L4: markup, a NUL and half a surrogate pair."""
     event = posted()
     await gemini.post("/_emulator/faults", json={"mode": "unruly"})
 
@@ -93,13 +81,14 @@ async def test_l4_unruly_output_is_stored_as_text_and_shown_alike(
     assert shown == ready.content
 
 
-async def test_l4_a_huge_reply_is_cut_at_its_limit(
+async def test_a_huge_reply_is_cut_at_its_limit(
     res: Resources,
     gemini: httpx2.AsyncClient,
     redis: Redis,
     announced: list[Event],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """L4: the limit is 1 MB; see MAX_REPLY."""
     monkeypatch.setattr(rules, "MAX_REPLY", 100)
     event = posted()
     await gemini.post("/_emulator/faults", json={"mode": "long", "chunks": 500})
