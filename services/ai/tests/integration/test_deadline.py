@@ -36,13 +36,12 @@ async def test_a_prompt_that_waited_past_its_deadline_fails_without_a_call(
         await outbox.add(own, event)
     res.relay.nudge()
 
-    async def ended() -> bool:
-        return has_ended(announced, event)
+    async def shown() -> bool:
+        return has_ended(announced, event) and await last_entry(redis, event) == "failed"
 
-    assert await eventually(ended, within_s=10)
+    assert await eventually(shown, within_s=10)
     failed = end_of(announced, event, AIReplyFailed)
     assert (failed.code, failed.content, failed.retryable) == ("reply_timed_out", "", True)
-    assert await last_entry(redis, event) == "failed"
     assert await calls(gemini) == 0
     row = await conn.fetchrow("SELECT * FROM usage_ledger")
     assert row is not None
