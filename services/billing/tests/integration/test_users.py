@@ -27,11 +27,16 @@ async def test_users_who_are_announced_three_times_in_any_order_are_kept_once(
     random.Random(seed).shuffle(deliveries)
 
     await asyncio.gather(*(users.record_user(billing.res, each) for each in deliveries))
-    await conn.execute("UPDATE customer SET name = 'changed', stripe_customer_id = 'cus_' || email")
+    ids = [event.user_id for event in events]  # others may come from other tests
+    await conn.execute(
+        "UPDATE customer SET name = 'changed', stripe_customer_id = 'cus_' || email"
+        " WHERE user_id = ANY($1)",
+        ids,
+    )
     for event in events:
         await users.record_user(billing.res, event)
 
-    rows = await conn.fetch("SELECT * FROM customer ORDER BY email")
-    assert [row["user_id"] for row in rows] == [event.user_id for event in events]
+    rows = await conn.fetch("SELECT * FROM customer WHERE user_id = ANY($1) ORDER BY email", ids)
+    assert [row["user_id"] for row in rows] == ids
     assert {row["name"] for row in rows} == {"changed"}
     assert all(row["stripe_customer_id"] == f"cus_{row['email']}" for row in rows)
