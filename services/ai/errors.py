@@ -72,6 +72,13 @@ class ReplyEmptyError(ModelError):
     transient = True
 
 
+class ReplyTimedOutError(ModelError):
+    """The reply took too long."""
+
+    code = "reply_timed_out"
+    transient = True
+
+
 class ContentBlockedError(ModelError):
     """The provider's safety rules blocked the message or its reply."""
 

@@ -15,6 +15,7 @@ from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
 from pydantic import ValidationError
+from typing_extensions import override
 
 from services.ai.chunks import Chunk
 from services.ai.errors import (
@@ -68,7 +69,7 @@ class Gemini:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._http = httpx2.AsyncClient(
+        self._http = _Utf8Client(
             limits=httpx2.Limits(max_connections=None),
             event_hooks={"request": [self._limit_connecting], "response": [_remember]},
         )
@@ -142,6 +143,18 @@ class Gemini:
     async def _limit_connecting(self, request: httpx2.Request) -> None:
         # The SDK gives one time for everything; a server that is not there needs less to be known.
         request.extensions["timeout"]["connect"] = self._settings.connect_timeout_s
+
+
+class _Utf8Client(httpx2.AsyncClient):
+    """Sends as UTF-8 what the SDK escapes, which makes most scripts two to three times as long."""
+
+    @override
+    def build_request(self, *args: Any, **options: Any) -> httpx2.Request:
+        content: bytes = options.get("content") or b""
+        if rb"\u" in content:
+            text = json.dumps(json.loads(content), ensure_ascii=False)
+            options["content"] = text.encode("utf-8", "replace")  # half a surrogate pair
+        return super().build_request(*args, **options)
 
 
 async def _remember(response: httpx2.Response) -> None:

@@ -1,9 +1,15 @@
 """Ai's decisions: pure functions, no I/O, no clock."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from libs.common.events import Turn, Usage
-from services.ai.errors import ModelError, ModelOverloadedError, ModelUnavailableError
+from services.ai.errors import (
+    ModelError,
+    ModelOverloadedError,
+    ModelUnavailableError,
+    ReplyTimedOutError,
+)
 
 MAX_PAUSE_S = 20.0
 FIRST_PAUSE_S = 0.5
@@ -19,6 +25,16 @@ MAX_REPLY = 250_000
 
 SUMMARY_HEAD = "[Summary of our conversation so far, for your information]\n"
 _QUOTES = "\"'`*_#“”„\u2018\u2019«» \t"
+
+
+def ensure_wanted(asked_at: datetime, *, now: datetime, deadline_s: int) -> None:
+    """Refuse to ask a model for what chat has failed meanwhile: nobody would read the answer.
+
+    Raises:
+        ReplyTimedOutError: it was the message's turn more than `deadline_s` seconds ago.
+    """
+    if now - asked_at > timedelta(seconds=deadline_s):
+        raise ReplyTimedOutError("the reply took too long; send the message again")
 
 
 def pause_before_retry_s(error: ModelError, *, tries: int, jitter: float) -> float:

@@ -19,6 +19,7 @@ class Settings(CommonSettings):
         max_output_tokens: length of a reply at most, thoughts included.
         prompt_tokens: length of a prompt at most, at four characters per token; the message itself
             is never cut.
+        reply_deadline_s: seconds after which chat has failed a reply, so that no model is asked.
         concurrent_replies_per_user: replies of one user that one process writes at the same time.
         connect_timeout_s: time that a connection to the provider may take.
         first_token_timeout_s: silence allowed before a reply's first word.
@@ -36,6 +37,7 @@ class Settings(CommonSettings):
     system_instruction: str = "You are a helpful, concise assistant. Answer in Markdown."
     max_output_tokens: int = Field(default=4096, ge=1, le=65_536)
     prompt_tokens: int = Field(default=12_000, ge=1000, le=1_000_000)
+    reply_deadline_s: int = Field(default=600, ge=60, le=86_400)
     concurrent_replies_per_user: int = Field(default=4, ge=1, le=1000)
     connect_timeout_s: float = Field(default=5, gt=0, le=60)
     first_token_timeout_s: float = Field(default=30, gt=0, le=300)

@@ -78,7 +78,8 @@ async def follow_feed(request: Request) -> Response:
         wait_s = _wait_s(request.query_params.get("wait", "0"))
         answer = await poll_feed(res, identity.user_id, cursor, wait_s)
         return Response(orjson.dumps(answer), media_type="application/json")
-    return EventStream(await open_feed(res, identity.user_id, cursor))
+    feed = await open_feed(res, identity.user_id, cursor, expires_at=identity.expires_at)
+    return EventStream(feed)
 
 
 @router.post("/ws/ticket", status_code=201, openapi_extra={"security": [{"bearer": []}]})
@@ -114,6 +115,7 @@ async def stream_chatroom(request: Request) -> Response:
         authorization=request.headers["authorization"],
         request_id=request.state.request_id,
         cursor=None,
+        expires_at=identity.expires_at,
     )
     parts = UIMessages(str(reply_id))
     live = await open_view(res, view, parts.wire)

@@ -91,7 +91,7 @@ def reconnect(cursor: str | None, *, reason: str) -> Document:
 
     Args:
         cursor: what to come back with; None where nothing was told yet.
-        reason: `max_age` or `deploy`.
+        reason: `max_age`, `token_expired` (come back with a new one) or `deploy`.
     """
     data = {"after_ms": RECONNECT_AFTER_MS, "cursor": cursor, "reason": reason}
     return {"type": STREAM_RECONNECT, "v": VERSION, "data": data}

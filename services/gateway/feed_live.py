@@ -33,16 +33,28 @@ _RETRY_S = 1.0
 
 
 async def open_feed(
-    res: Resources, user_id: UUID, cursor: str | None, wire: Wire = SSE
+    res: Resources,
+    user_id: UUID,
+    cursor: str | None,
+    wire: Wire = SSE,
+    *,
+    expires_at: int | None = None,
 ) -> "LiveFeed":
     """Return what a device is told that has seen the feed up to `cursor`; close it in the end.
+
+    Args:
+        res: the gateway's resources.
+        user_id: whose feed it is.
+        cursor: None from now on.
+        wire: how it is written.
+        expires_at: as `View` has it.
 
     Raises:
         UnavailableError: the feed cannot be read now.
     """
     listener = await res.hub.join(feed_key(user_id))
     try:
-        feed = LiveFeed(res, user_id, listener, wire)
+        feed = LiveFeed(res, user_id, listener, wire, expires_at)
         await feed.begin(cursor)
     except RedisError as exc:
         await res.hub.part(feed_key(user_id), listener)
@@ -106,11 +118,19 @@ def _unreadable(exc: RedisError) -> UnavailableError:
 class LiveFeed:
     """What one device is told, for as long as it listens."""
 
-    def __init__(self, res: Resources, user_id: UUID, listener: Listener, wire: Wire) -> None:
+    def __init__(
+        self,
+        res: Resources,
+        user_id: UUID,
+        listener: Listener,
+        wire: Wire,
+        expires_at: int | None,
+    ) -> None:
         self._res = res
         self._user_id = user_id
         self._listener = listener
         self._wire = wire
+        self._expires_at = expires_at
         self._cursor = ""
         self._behind = False
         self._first = b""
@@ -147,7 +167,12 @@ class LiveFeed:
     async def _events(self) -> AsyncIterator[bytes]:
         settings, clock = self._res.settings, asyncio.get_running_loop().time
         sent_at = clock()
-        lifetime = Lifetime(self._res.draining, born=sent_at, max_age_s=settings.stream_max_age_s)
+        lifetime = Lifetime(
+            self._res.draining,
+            born=sent_at,
+            max_age_s=settings.stream_max_age_s,
+            expires_at=self._expires_at,
+        )
         yield self._first or self._wire.heartbeat
         self._first = b""
         while not self._listener.gone:

@@ -32,6 +32,8 @@ class View:
     Attributes:
         authorization: the caller's header, for chat.
         cursor: the last entry that the caller has seen.
+        expires_at: when the caller's token expires, which ends the view; Unix time, seconds. None
+            if somebody else sees to that.
     """
 
     chatroom_id: UUID
@@ -40,6 +42,7 @@ class View:
     authorization: str
     request_id: str
     cursor: str | None
+    expires_at: int | None = None
 
     @property
     def key(self) -> str:
@@ -157,7 +160,12 @@ class LiveReply:
     async def _events(self) -> AsyncIterator[bytes]:
         settings, clock = self._res.settings, asyncio.get_running_loop().time
         sent_at = heard_at = clock()
-        lifetime = Lifetime(self._res.draining, born=sent_at, max_age_s=settings.stream_max_age_s)
+        lifetime = Lifetime(
+            self._res.draining,
+            born=sent_at,
+            max_age_s=settings.stream_max_age_s,
+            expires_at=self._view.expires_at,
+        )
         yield self._first or self._wire.heartbeat
         self._first = b""
         while not self._replay.ended and not self._listener.gone:

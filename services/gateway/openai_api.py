@@ -148,6 +148,7 @@ def _view(request: Request, chatroom_id: str, reply_id: str) -> View:
         authorization=request.headers["authorization"],
         request_id=request.state.request_id,
         cursor=None,
+        expires_at=None,  # its client cannot come back to an answer, which ends soon anyway
     )
 
 

@@ -98,7 +98,7 @@ class Settings(BaseServiceSettings):
     anonymous_requests_per_minute: int = Field(default=120, ge=0, le=1_000_000)
     anonymous_burst: int = Field(default=40, ge=1, le=100_000)
     upstream_connections: int = Field(default=200, ge=1, le=10_000)
-    heartbeat_s: float = Field(default=15, gt=0, le=60)
+    heartbeat_s: float = Field(default=15, gt=0, le=30)
     recheck_s: float = Field(default=10, gt=0, le=60)
     stream_max_age_s: float = Field(default=3600, gt=0, le=86400)
     rabbitmq_url: str = Field(pattern="^amqps?://")

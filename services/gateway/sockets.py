@@ -6,7 +6,6 @@ for a slow reader keeps nothing, as its listener is told to read again instead.
 """
 
 import asyncio
-import time
 
 import orjson
 from starlette.datastructures import Headers
@@ -14,11 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from libs.common.clock import new_id
 from libs.common.errors import ForbiddenError, ThoughtflowError, UnauthenticatedError
-from libs.common.identity import LEEWAY_S, Identity
+from libs.common.identity import Identity
 from services.gateway import socket_rules as rules
 from services.gateway.errors import RateLimitedError, TooManyStreamsError
 from services.gateway.events import Document, reconnect
-from services.gateway.lifetime import Lifetime
+from services.gateway.lifetime import Lifetime, left_s
 from services.gateway.resources import Resources
 from services.gateway.socket_rules import Close
 from services.gateway.socket_user import SocketUser
@@ -137,7 +136,7 @@ class _Socket:
             return self._clock()
         if self._user is None:
             return self._heard_at + rules.AUTH_S
-        ends = [self._lifetime.ends_at, self._clock() + _left_s(self._user.identity)]
+        ends = [self._lifetime.ends_at, self._clock() + left_s(self._user.identity.expires_at)]
         if not self._user.is_listening:
             ends.append(self._heard_at + rules.IDLE_S)
         return min(ends)
@@ -155,7 +154,7 @@ class _Socket:
         if self._user is None:
             if silent_s >= rules.AUTH_S:
                 raise SocketClosedError(Close.IDLE)
-        elif _left_s(self._user.identity) <= 0:
+        elif left_s(self._user.identity.expires_at) <= 0:
             raise SocketClosedError(Close.UNAUTHENTICATED)
         elif not self._user.is_listening and silent_s >= rules.IDLE_S:
             raise SocketClosedError(Close.IDLE)
@@ -215,8 +214,3 @@ class _Socket:
 
     async def _say(self, frame: str) -> None:
         await self._send({"type": "websocket.send", "text": frame})
-
-
-def _left_s(identity: Identity) -> float:
-    """Return for how many seconds the token is accepted yet."""
-    return identity.expires_at + LEEWAY_S - time.time()

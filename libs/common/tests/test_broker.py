@@ -164,6 +164,7 @@ async def test_a_failure_that_is_certain_to_pass_is_retried_past_the_last_delay(
 async def test_a_malformed_event_is_a_dead_letter_and_stops_nobody(
     brokers: Brokers, handler: Handler, body: bytes
 ) -> None:
+    """E4: for any service."""
     good = UserRegistered(user_id=new_id())
 
     await send(brokers, body)
@@ -203,6 +204,7 @@ async def test_an_event_that_no_queue_is_bound_to_is_not_lost_silently(brokers: 
 async def test_one_process_handles_no_more_at_once_than_its_prefetch(
     brokers: Brokers, handler: Handler
 ) -> None:
+    """E5: a prefetch bounds what one process has in hand."""
     handler.gate.clear()
     work = await brokers.publish.declare_queue(queue("billing", UserRegistered))
     for _ in range(8):

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.integration
 async def test_events_are_remembered_for_fourteen_days(
     conn: Connection, database_urls: dict[str, str], schema: str, age: str, is_kept: bool
 ) -> None:
+    """E7: 7 days are promised."""
     event_id = new_id()
     assert await inbox.first_time(conn, consumer="test", event_id=event_id)
     await conn.execute(f"UPDATE inbox SET handled_at = now() - interval '{age}'")

@@ -83,6 +83,7 @@ async def test_an_event_is_not_taken_outside_a_transaction(conn: Connection) -> 
 async def test_an_event_is_published_once_as_it_was_stored_and_would_survive_the_broker(
     conn: Connection, relay: Relay, published: RobustQueue
 ) -> None:
+    """E1: persistent, with its id and its type, which holds the version."""
     event = UserRegistered(user_id=new_id(), name="Ada")
     await store(conn, event)
 

@@ -101,6 +101,7 @@ async def _write(res: Resources, run: Run) -> None:
     run.live.start()
     try:
         await _ask_models(res, run)
+        await _complete(res, run)
     except StopRequestedError:
         await _stop(res, run)
     except ModelError as error:
@@ -113,8 +114,6 @@ async def _write(res: Resources, run: Run) -> None:
         # Whatever it is, the reply has to end: its reader waits, and so does the room.
         log.exception("reply_crashed")
         await _fail(res, run, ModelError("something went wrong on our side; send it again"))
-    else:
-        await _complete(res, run)
     finally:
         await run.live.close()
 
@@ -126,6 +125,8 @@ async def _ask_models(res: Resources, run: Run) -> None:
         ModelError: how the last call failed.
         StopRequestedError, TakenOverError: the reply is no longer wanted, or not from us.
     """
+    deadline_s = res.settings.reply_deadline_s
+    rules.ensure_wanted(run.event.occurred_at, now=utc_now(), deadline_s=deadline_s)
     failure: ModelError = ModelUnavailableError(TRY_LATER)
     models = rules.models_to_try(
         run.event.model or res.settings.gemini_model,

@@ -1,13 +1,18 @@
 """What is asked of ai in its tests, and what comes of it."""
 
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import httpx2
 import orjson
 from redis.asyncio import Redis
 
 from libs.common.clock import new_id
+from libs.common.db import Connection
 from libs.common.events import (
+    AIReplyFailed,
+    AIReplyReady,
     AIReplyStarted,
     AIReplyStopped,
     Event,
@@ -18,6 +23,7 @@ from libs.common.testing import eventually
 from services.ai.live import stream_key_of
 
 TERMINAL = {"AIReplyReady", "AIReplyFailed", "AIReplyStopped"}
+EndT = TypeVar("EndT", AIReplyReady, AIReplyFailed, AIReplyStopped)
 
 
 def posted(content: str = "hello", **values: object) -> MessagePosted:
@@ -59,6 +65,17 @@ def stopped_of(event: MessagePosted) -> AIReplyStopped:
     )
 
 
+@asynccontextmanager
+async def refusing(conn: Connection, *events: type[Event]) -> AsyncIterator[None]:
+    """Let the outbox take none of these events while the block runs."""
+    types = ", ".join(f"'{event.TYPE}'" for event in events)
+    await conn.execute(f"ALTER TABLE outbox ADD CHECK (type NOT IN ({types})) NOT VALID")
+    try:
+        yield
+    finally:
+        await conn.execute("ALTER TABLE outbox DROP CONSTRAINT outbox_type_check")
+
+
 async def live_text(redis: Redis, event: MessagePosted) -> str:
     stored: Any = await redis.xrange(stream_key_of(event))
     return "".join(orjson.loads(fields[b"d"])["text"] for _, fields in stored)
@@ -85,3 +102,23 @@ async def call_when(gemini: httpx2.AsyncClient, state: str, *, within_s: float =
 
 def ends(announced: list[Event]) -> list[str]:
     return [name for name in (type(e).__name__ for e in announced) if name in TERMINAL]
+
+
+def has_ended(announced: list[Event], event: MessagePosted) -> bool:
+    return bool(_ends_of(announced, event))
+
+
+def end_of(announced: list[Event], event: MessagePosted, kind: type[EndT]) -> EndT:
+    """Return the one end of the reply to `event`, whatever else was announced."""
+    [end] = _ends_of(announced, event)
+    assert isinstance(end, kind), end
+    return end
+
+
+def _ends_of(announced: list[Event], event: MessagePosted) -> list[Event]:
+    return [
+        each
+        for each in announced
+        if isinstance(each, AIReplyReady | AIReplyFailed | AIReplyStopped)
+        and each.reply_id == event.reply_id
+    ]

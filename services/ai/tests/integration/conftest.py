@@ -16,7 +16,7 @@ from deploy.local.gemini.app import create_app as create_gemini
 from libs.common import outbox, topology
 from libs.common.broker import make_brokers
 from libs.common.db import Connection
-from libs.common.events import AIReplyStarted, Event, MessagePosted
+from libs.common.events import AIReplyStarted, Event
 from services.ai.app import create_app
 from services.ai.models import Claim
 from services.ai.resources import Resources
@@ -67,11 +67,14 @@ def settings(
 
 @pytest.fixture
 async def no_messages(rabbitmq_url: str) -> None:
-    """Takes away the messages that other services' tests posted."""
+    """Takes away what other tests left for ai, waiting or delayed."""
     brokers = make_brokers(rabbitmq_url, service="ai", prefetch=1)
     await brokers.publish.start()
     await topology.declare(brokers.publish)
-    await (await brokers.publish.declare_queue(topology.queue("ai", MessagePosted))).purge()
+    work = [topology.queue("ai", event) for event, who in topology.CONSUMERS.items() if "ai" in who]
+    delays = [topology._delay_queue(seconds) for seconds in topology.DELAYS_S]
+    for queue in (*work, *delays):
+        await (await brokers.publish.declare_queue(queue)).purge()
     await brokers.publish.stop()
 
 

@@ -30,7 +30,7 @@ async def deaf_port() -> AsyncIterator[int]:
         each.close()
 
 
-async def test_u2_a_provider_that_takes_no_connection_is_given_up_after_the_connect_timeout(
+async def test_a_provider_that_takes_no_connection_is_given_up_after_the_connect_timeout(
     settings: Settings, deaf_port: int
 ) -> None:
     values = {

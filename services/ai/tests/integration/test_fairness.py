@@ -15,7 +15,7 @@ from services.ai.actions import replies, stops
 from services.ai.errors import TooManyRepliesError
 from services.ai.resources import Resources
 from services.ai.settings import Settings
-from services.ai.tests.integration.asking import posted, stop_of
+from services.ai.tests.integration.asking import end_of, posted, stop_of
 
 pytestmark = pytest.mark.integration
 
@@ -25,10 +25,12 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"first_token_timeout_s": 30})
 
 
-async def test_l6_100_prompts_of_one_user_do_not_keep_another_waiting(
+async def test_100_prompts_of_one_user_do_not_keep_another_waiting(
     res: Resources, gemini: httpx2.AsyncClient, conn: Connection
 ) -> None:
-    """The greedy user's replies take 20 s each, and 64 is what one worker takes at a time."""
+    """L6: the other's reply is there within 15 s.
+
+    The greedy user's replies take 20 s each, and 64 is what one worker takes at a time."""
     greedy = new_id()
     await gemini.post(
         "/_emulator/faults", json={"mode": "slow", "delay_s": 20, "times": 999, "match": "greedy"}
@@ -87,4 +89,5 @@ async def test_a_user_with_too_many_replies_waits_and_a_redelivery_of_one_of_the
     await asyncio.gather(*writing)
 
     assert TooManyRepliesError.patient
-    assert [type(e) for e in announced[-4:]] == [AIReplyReady] * 4
+    for event in events:
+        end_of(announced, event, AIReplyReady)

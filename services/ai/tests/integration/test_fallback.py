@@ -1,8 +1,8 @@
 """Which model answers while one of them does not."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import httpx2
 import pytest
@@ -11,10 +11,11 @@ from libs.common.events import AIReplyFailed, AIReplyReady, Event
 from services.ai import breaker
 from services.ai.actions import replies
 from services.ai.resources import Resources
-from services.ai.tests.integration.asking import posted
+from services.ai.tests.integration.asking import end_of, posted
 
 pytestmark = pytest.mark.integration
 OTHER = "gemini-2.5-flash"
+OUTAGE_S = 15.0
 Changed = Callable[..., Resources]
 
 
@@ -27,16 +28,17 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.ai.rules.FIRST_PAUSE_S", 0.01)
 
 
-async def test_u1_the_fallback_answers_when_the_last_try_of_the_first_model_failed(
+async def test_the_fallback_answers_when_the_last_try_of_the_first_model_failed(
     changed: Changed, gemini: httpx2.AsyncClient, announced: list[Event]
 ) -> None:
+    """U1: with a fallback it is at most 8 calls."""
     res = changed(gemini_fallback_model=OTHER, model_attempts=2)
     await gemini.post("/_emulator/faults", json={"mode": "e503", "times": 2})
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert (ready.model, ready.attempt) == (OTHER, 3)
     assert await asked(gemini) == [res.settings.gemini_model] * 2 + [OTHER]
 
@@ -48,10 +50,10 @@ async def test_an_open_breaker_leads_to_the_fallback_at_once(
     for _ in range(breaker.FAILURES):
         res.breakers.of(res.settings.gemini_model).failed()
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert (ready.model, ready.attempt) == (OTHER, 1)
     assert await asked(gemini) == [OTHER]
 
@@ -80,49 +82,54 @@ async def test_a_blocked_message_is_not_put_to_the_fallback(
     res = changed(gemini_fallback_model=OTHER)
     await gemini.post("/_emulator/faults", json={"mode": "blocked", "times": 9})
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    assert isinstance(announced[-1], AIReplyFailed)
+    end_of(announced, event, AIReplyFailed)
     assert len(await asked(gemini)) == 1
 
 
-async def test_u3_an_outage_is_waited_out_and_takes_few_calls(
-    res: Resources,
-    gemini: httpx2.AsyncClient,
-    announced: list[Event],
-    monkeypatch: pytest.MonkeyPatch,
+async def test_an_outage_is_waited_out_and_takes_few_calls(
+    res: Resources, gemini: httpx2.AsyncClient, announced: list[Event]
 ) -> None:
-    """30 replies in an outage: none fails, and the breaker keeps the calls to a few per reply."""
-    monkeypatch.setattr(breaker, "PAUSE_S", 1.0)
-    monkeypatch.setattr(replies, "BREAKER_POLL_S", 0.05)
-    await gemini.post("/_emulator/faults", json={"mode": "e503", "times": 999})
+    """U3: 15 s, while 30 messages come; all are answered, with 8 calls at most for each."""
+    await gemini.post("/_emulator/faults", json={"mode": "e503", "times": 9999})
+    events = [posted(f"message {number}.") for number in range(30)]
+
+    async def come(number: int) -> None:
+        await asyncio.sleep(number / 3)  # the first when it begins, the last 10 s later
+        await replies.answer_message(res, events[number])
 
     async def recover() -> None:
-        await asyncio.sleep(6)  # longer than all tries without a breaker take
+        await asyncio.sleep(OUTAGE_S)
         await gemini.delete("/_emulator/faults")
 
-    events = [posted() for _ in range(30)]
-    await asyncio.gather(recover(), *(replies.answer_message(res, event) for event in events))
+    await asyncio.gather(recover(), *map(come, range(len(events))))
 
-    ended = [e for e in announced if isinstance(e, AIReplyReady | AIReplyFailed)]
-    assert [type(e) for e in ended] == [AIReplyReady] * 30
-    assert len(await asked(gemini)) <= 3 * 30
+    for event in events:
+        end_of(announced, event, AIReplyReady)
+    log = (await gemini.get("/_emulator/requests")).json()["requests"]
+    made = Counter(call["last_user_text"] for call in log)
+    assert set(made) == {event.content for event in events}
+    assert max(made.values()) <= 8
+    assert sum(made.values()) <= 3 * len(events)  # the breaker spares most
 
 
-async def test_u2_a_breaker_that_stays_open_ends_the_reply_visibly(
+async def test_a_breaker_that_stays_open_ends_the_reply_visibly(
     res: Resources,
     gemini: httpx2.AsyncClient,
     announced: list[Event],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """U2: also where no call is allowed."""
     monkeypatch.setattr("services.ai.rules.RETRY_WINDOW_S", 1.0)
     for _ in range(breaker.FAILURES):
         res.breakers.of(res.settings.gemini_model).failed()
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    failed = announced[-1]
-    assert isinstance(failed, AIReplyFailed)
+    failed = end_of(announced, event, AIReplyFailed)
     assert (failed.code, failed.retryable) == ("model_unavailable", True)
     assert await asked(gemini) == []
 
@@ -130,10 +137,10 @@ async def test_u2_a_breaker_that_stays_open_ends_the_reply_visibly(
 async def test_a_model_that_the_user_chose_is_the_one_that_answers(
     res: Resources, gemini: httpx2.AsyncClient, announced: list[Event]
 ) -> None:
-    await replies.answer_message(res, posted(model=OTHER))
+    event = posted(model=OTHER)
+    await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert ready.model == OTHER
     assert await asked(gemini) == [OTHER]
 
@@ -153,8 +160,11 @@ async def test_a_finish_reason_on_the_wire_ends_typed_even_if_it_is_new(
 ) -> None:
     await gemini.post("/_emulator/faults", json={"mode": "finish", "reason": reason})
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
-    end: Any = announced[-1]
-    assert getattr(end, "code", "") == code
+    if code:
+        assert end_of(announced, event, AIReplyFailed).code == code
+    else:
+        end_of(announced, event, AIReplyReady)
     assert len(await asked(gemini)) == calls

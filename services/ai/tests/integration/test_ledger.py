@@ -9,12 +9,12 @@ import httpx2
 import pytest
 
 from libs.common.db import Connection
-from libs.common.events import AIReplyReady, Event, Usage
+from libs.common.events import AIReplyFailed, AIReplyReady, Event, Usage
 from libs.common.testing import eventually
 from services.ai.actions import replies, stops
 from services.ai.catalogue import PRICE_VERSION, cost_of
 from services.ai.resources import Resources
-from services.ai.tests.integration.asking import posted, stop_of
+from services.ai.tests.integration.asking import end_of, posted, refusing, stop_of
 
 pytestmark = pytest.mark.integration
 QUICK = "services.ai.rules.FIRST_PAUSE_S"
@@ -35,8 +35,7 @@ async def test_the_row_of_a_reply_has_geminis_figures_and_their_price(
 
     await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     row = await row_of(conn, event.reply_id)
     told = Usage(**{name: row[f"{name}_tokens"] for name in Usage.model_fields})
     assert told == ready.usage
@@ -75,8 +74,7 @@ async def test_the_row_of_a_reply_that_took_two_calls_has_both(
 
     await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     row = await row_of(conn, event.reply_id)
     assert row["estimated"] is estimated
     if mode == "e429":
@@ -129,12 +127,9 @@ async def test_a_row_is_stored_together_with_its_end_or_not_at_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     event = posted()
-    await conn.execute(f"ALTER TABLE outbox ADD CHECK (type <> '{AIReplyReady.TYPE}') NOT VALID")
-    try:
+    async with refusing(conn, AIReplyReady, AIReplyFailed):
         with pytest.raises(asyncpg.CheckViolationError):
             await replies.answer_message(res, event)
-    finally:
-        await conn.execute("ALTER TABLE outbox DROP CONSTRAINT outbox_type_check")
 
     assert await conn.fetchval("SELECT count(*) FROM usage_ledger") == 0
     assert await conn.fetchval("SELECT status FROM generation") == "running"

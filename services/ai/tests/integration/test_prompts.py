@@ -24,7 +24,7 @@ from services.ai.actions import replies, summaries, titles
 from services.ai.errors import ModelUnavailableError
 from services.ai.live import stream_key_of
 from services.ai.resources import Resources
-from services.ai.tests.integration.asking import posted
+from services.ai.tests.integration.asking import end_of, posted
 
 pytestmark = pytest.mark.integration
 
@@ -46,9 +46,10 @@ def grew(**values: object) -> ConversationGrew:
     )
 
 
-async def test_l1_the_summary_is_a_marked_turn_and_no_instruction(
+async def test_the_summary_is_a_marked_turn_and_no_instruction(
     res: Resources, gemini: httpx2.AsyncClient
 ) -> None:
+    """L1: what the model wrote earlier is no instruction either."""
     history = [Turn(role="user", content="a"), Turn(role="assistant", content="b")]
 
     await replies.answer_message(res, posted("c", summary="they met", history=history))
@@ -64,51 +65,37 @@ async def test_l1_the_summary_is_a_marked_turn_and_no_instruction(
     assert body["systemInstruction"]["parts"] == [{"text": res.settings.system_instruction}]
 
 
-async def test_l3_a_prompt_is_at_most_200_kb_however_long_the_room(
-    res: Resources, gemini: httpx2.AsyncClient
-) -> None:
-    turns = [{"role": ("user", "assistant")[i % 2], "content": "x" * 31_000} for i in range(40)]
-
-    await replies.answer_message(res, posted("y" * 32_000, summary="z" * 8000, history=turns))
-
-    [body] = await bodies(gemini)
-    lengths = [len(c["parts"][0]["text"]) for c in body["contents"]]
-    # The emulator logs long strings cut short: what counts is how many turns there are.
-    assert len(lengths) == 2
-    assert len(orjson.dumps(body)) <= 200_000
-
-
-async def test_l4_unruly_output_is_stored_as_text_and_shown_alike(
+async def test_unruly_output_is_stored_as_text_and_shown_alike(
     res: Resources, gemini: httpx2.AsyncClient, redis: Redis, announced: list[Event]
 ) -> None:
+    """L4: markup, a NUL and half a surrogate pair."""
     event = posted()
     await gemini.post("/_emulator/faults", json={"mode": "unruly"})
 
     await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert ready.content == "<script>alert(1)</script> ab ? end"
     stored: Any = await redis.xrange(stream_key_of(event))
     shown = "".join(orjson.loads(fields[b"d"])["text"] for _, fields in stored)
     assert shown == ready.content
 
 
-async def test_l4_a_huge_reply_is_cut_at_its_limit(
+async def test_a_huge_reply_is_cut_at_its_limit(
     res: Resources,
     gemini: httpx2.AsyncClient,
     redis: Redis,
     announced: list[Event],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """L4: the limit is 1 MB; see MAX_REPLY."""
     monkeypatch.setattr(rules, "MAX_REPLY", 100)
     event = posted()
     await gemini.post("/_emulator/faults", json={"mode": "long", "chunks": 500})
 
     await replies.answer_message(res, event)
 
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert len(ready.content) == 100
     assert ready.finish_reason == "max_tokens"
     stored: Any = await redis.xrange(stream_key_of(event))
@@ -124,7 +111,7 @@ async def test_a_room_gets_a_title_after_its_first_reply(
     await replies.answer_message(res, event)
 
     async def titled() -> Event | None:
-        return announced[-1] if isinstance(announced[-1], ChatroomTitled) else None
+        return next((each for each in announced if isinstance(each, ChatroomTitled)), None)
 
     title = await eventually(titled)
     assert isinstance(title, ChatroomTitled)
@@ -139,10 +126,11 @@ async def test_a_room_gets_a_title_after_its_first_reply(
 async def test_only_a_room_without_a_title_gets_one(
     res: Resources, gemini: httpx2.AsyncClient, announced: list[Event]
 ) -> None:
-    await replies.answer_message(res, posted())
+    event = posted()
+    await replies.answer_message(res, event)
 
     assert not res.worker.chores
-    assert isinstance(announced[-1], AIReplyReady)
+    end_of(announced, event, AIReplyReady)
 
 
 @pytest.mark.parametrize("mode", ["e503", "safety_empty", "stall"])
@@ -151,14 +139,15 @@ async def test_a_title_that_fails_is_no_failure_and_the_reply_does_not_wait_for_
 ) -> None:
     await gemini.post("/_emulator/faults", json={"mode": mode, "match": "Assistant: "})
 
-    await replies.answer_message(res, posted(wants_title=True))
+    event = posted(wants_title=True)
+    await replies.answer_message(res, event)
     assert len(res.worker.chores) == 1
 
     async def done() -> bool:
         return not res.worker.chores
 
     assert await eventually(done)
-    assert isinstance(announced[-1], AIReplyReady)
+    end_of(announced, event, AIReplyReady)
 
 
 async def test_a_worker_that_closes_gives_up_its_chores(

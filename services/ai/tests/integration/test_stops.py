@@ -18,6 +18,7 @@ from services.ai.settings import Settings
 from services.ai.tests.integration.asking import (
     call_when,
     calls,
+    end_of,
     ends,
     last_entry,
     live_text,
@@ -60,8 +61,7 @@ async def test_a_stop_before_the_first_token_closes_the_call_to_gemini_within_a_
     await call_when(gemini, "aborted", within_s=1)
 
     assert monotonic() - began < 1
-    stopped = announced[-1]
-    assert isinstance(stopped, AIReplyStopped)
+    stopped = end_of(announced, event, AIReplyStopped)
     assert stopped.content == ""
     assert await last_entry(redis, event) == "stopped"
     row = await conn.fetchrow("SELECT * FROM usage_ledger")
@@ -96,8 +96,7 @@ async def test_a_stop_in_mid_stream_keeps_the_text_so_far_and_closes_the_call(
     await call_when(gemini, "aborted", within_s=1)
 
     assert monotonic() - began < 1
-    stopped = announced[-1]
-    assert isinstance(stopped, AIReplyStopped)
+    stopped = end_of(announced, event, AIReplyStopped)
     assert stopped.content == await live_text(redis, event) != ""
     assert stopped.model == res.settings.gemini_model
     assert ends(announced) == ["AIReplyStopped"]

@@ -9,7 +9,14 @@ import pytest
 from libs.common import outbox
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
-from libs.common.events import AIReplyReady, AIReplyStarted, Event, MessagePosted, Usage
+from libs.common.events import (
+    AIReplyFailed,
+    AIReplyReady,
+    AIReplyStarted,
+    Event,
+    MessagePosted,
+    Usage,
+)
 from libs.common.testing import eventually
 from services.ai import worker
 from services.ai.actions import replies as actions
@@ -18,7 +25,7 @@ from services.ai.models import Charge
 from services.ai.resources import Resources
 from services.ai.settings import Settings
 from services.ai.store import generations as store
-from services.ai.tests.integration.asking import posted, started_of, stopped_of
+from services.ai.tests.integration.asking import end_of, posted, refusing, started_of, stopped_of
 from services.ai.worker import Writing
 
 pytestmark = pytest.mark.integration
@@ -69,8 +76,7 @@ async def test_a_living_workers_reply_is_left_alone_and_a_dead_ones_taken_over_a
         return True
 
     assert await eventually(taken_over)
-    ready = announced[-1]
-    assert isinstance(ready, AIReplyReady)
+    ready = end_of(announced, event, AIReplyReady)
     assert ready.attempt == 2
 
 
@@ -167,28 +173,36 @@ async def test_either_half_of_the_fence_stops_a_worker_that_was_overtaken(
 
 
 @pytest.mark.parametrize(
-    ("lost", "left"), [(AIReplyStarted, None), (AIReplyReady, "running")], ids=["start", "end"]
+    ("lost", "left"),
+    [((AIReplyStarted,), None), ((AIReplyReady, AIReplyFailed), "running")],
+    ids=["start", "end"],
 )
 async def test_what_cannot_be_announced_did_not_happen_and_the_next_delivery_makes_up_for_it(
     res: Resources,
     conn: Connection,
     gemini: httpx2.AsyncClient,
-    monkeypatch: pytest.MonkeyPatch,
-    lost: type[Event],
+    lost: tuple[type[Event], ...],
     left: str | None,
 ) -> None:
     event = posted()
-    await conn.execute(f"ALTER TABLE outbox ADD CHECK (type <> '{lost.TYPE}') NOT VALID")
-    try:
+    async with refusing(conn, *lost):
         with pytest.raises(asyncpg.CheckViolationError):
             await actions.answer_message(res, event)
-    finally:
-        await conn.execute("ALTER TABLE outbox DROP CONSTRAINT outbox_type_check")
     assert await conn.fetchval("SELECT status FROM generation") == left
 
     await actions.answer_message(res, event)
 
     assert await conn.fetchval("SELECT status FROM generation") == "completed"
+
+
+async def test_a_text_that_cannot_be_stored_ends_as_a_failure(
+    res: Resources, conn: Connection, gemini: httpx2.AsyncClient, announced: list[Event]
+) -> None:
+    async with refusing(conn, AIReplyReady):
+        await actions.answer_message(res, posted())
+
+    assert [type(e).__name__ for e in announced] == ["AIReplyStarted", "AIReplyFailed"]
+    assert await conn.fetchval("SELECT status FROM generation") == "failed"
 
 
 async def test_an_end_is_stored_once(conn: Connection) -> None:
@@ -251,12 +265,12 @@ async def test_a_worker_holds_its_lock_and_takes_it_again_when_its_connection_is
         async def held_again() -> bool:
             return await holder() not in {None, first}
 
-        assert await eventually(held_again)
+        assert await eventually(held_again, within_s=15)
 
     async def free() -> bool:
         return await holder() is None
 
-    assert await eventually(free)
+    assert await eventually(free, within_s=15)
 
 
 async def test_a_reply_is_announced_without_waiting_for_the_timer(

@@ -25,9 +25,10 @@ TURNS = st.lists(
     content=st.text(min_size=1, max_size=300),
     budget=st.integers(10, 100),
 )
-def test_l1_l3_a_prompt_holds_the_message_whole_and_stays_within_its_budget(
+def test_a_prompt_holds_the_message_whole_and_stays_within_its_budget(
     summary: str, history: list[Turn], content: str, budget: int
 ) -> None:
+    """L1, L3: for any conversation."""
     turns = rules.conversation(
         summary=summary, history=history, content=content, budget_tokens=budget
     )
@@ -102,9 +103,10 @@ def test_a_title_is_never_too_long_nor_has_lines(text: str) -> None:
         (ModelOverloadedError("x", retry_after_s=20), 1, 6, False),
     ],
 )
-def test_u1_u2_the_model_is_asked_again_while_that_may_help_and_someone_waits(
+def test_the_model_is_asked_again_while_that_may_help_and_someone_waits(
     error: ModelError, tries: int, elapsed_s: float, again: bool
 ) -> None:
+    """U1, U2: the budget of tries and of time."""
     assert rules.may_retry(error, tries=tries, attempts=6, elapsed_s=elapsed_s) is again
 
 
@@ -132,9 +134,10 @@ def test_only_absence_and_overload_open_a_breaker(
         ("a", "b", [("a", 6), ("b", rules.FALLBACK_ATTEMPTS)]),
     ],
 )
-def test_u1_the_fallback_comes_second_and_all_calls_are_at_most_8(
+def test_the_fallback_comes_second_and_all_calls_are_at_most_8(
     first: str, fallback: str, models: list[tuple[str, int]]
 ) -> None:
+    """U1: 8 calls at most, whatever the settings' default."""
     tried = rules.models_to_try(first, fallback, attempts=6)
     assert tried == models
     assert sum(attempts for _, attempts in tried) <= 8

@@ -62,6 +62,7 @@ async def test_the_token_of_a_deleted_account_finds_nobody(ada: Person, conn: Co
 async def test_the_newest_version_of_the_plan_wins_in_any_order(
     ada: Person, app: FastAPI, versions: list[tuple[int, Plan]], plan: Plan
 ) -> None:
+    """E6: for what auth shows."""
     login = await ada.log_in()
 
     for version, then in versions:

@@ -31,9 +31,10 @@ async def send(
     )
 
 
-async def test_the_same_client_id_posts_once_and_other_words_are_refused_r6(
+async def test_the_same_client_id_posts_once_and_other_words_are_refused(
     client: httpx2.AsyncClient, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
+    """R6: by the client's own id as well."""
     answers = await asyncio.gather(*(send(client, room_id) for _ in range(10)))
 
     assert {answer.status_code for answer in answers} == {202}

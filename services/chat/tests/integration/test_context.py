@@ -96,6 +96,7 @@ async def test_a_stretch_is_asked_for_once_and_again_only_after_another_without_
 async def test_a_prompt_stays_as_small_in_a_long_room_as_in_a_young_one(
     app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
+    """L3: what chat sends is bounded, too."""
     await allow_everything(app, user_id)
     await talk(app, room_id, user_id, 1, 40)
     assert max(length(prompt) for prompt in await prompts(conn)) == SENT
@@ -208,9 +209,10 @@ async def test_a_chosen_model_is_asked_if_the_plan_includes_it(
     assert (reply["role"], reply["model"]) == ("assistant", "m")
 
 
-async def test_the_prompt_holds_this_room_only_l2(
+async def test_the_prompt_holds_this_room_only(
     app: FastAPI, client: httpx2.AsyncClient, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
+    """L2: nothing of another room, no title, no token."""
     other = UUID((await client.post("/chatroom", json={"title": "secret title"})).json()["id"])
     await turn(app, other, user_id, "foreign", "FOREIGN")
     await summarise(

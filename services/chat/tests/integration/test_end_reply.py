@@ -52,6 +52,7 @@ async def test_a_reply_delivered_twice_is_stored_once_and_a_later_end_changes_no
 async def test_a_rooms_messages_are_answered_one_after_the_other(
     app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
+    """R7: in the order of the posts."""
     res = app.state.resources
     first, second, third = [await post(app, room_id, user_id, text) for text in ("a", "b", "c")]
     assert await announced(conn) == 1

@@ -111,6 +111,7 @@ async def test_a_key_that_is_just_being_used_gets_the_answer_of_that_request(
 async def test_a_key_belongs_to_its_user(
     client: httpx2.AsyncClient, room_id: UUID, issuer: TokenIssuer
 ) -> None:
+    """R6: nobody gets another's answer."""
     other = issuer.authorization(new_id())
     other_room = await new_room(client, other)
 

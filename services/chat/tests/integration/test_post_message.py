@@ -89,6 +89,7 @@ async def test_a_refusal_tells_when_and_how_to_go_on(
 async def test_paying_lifts_the_limit_and_an_older_event_does_not_bring_it_back(
     app: FastAPI, room_id: UUID, user_id: UUID
 ) -> None:
+    """E6: a stale event under a new id revives nothing."""
     res = app.state.resources
     for _ in range(5):
         await post(app, room_id, user_id)
@@ -128,6 +129,8 @@ async def test_a_new_day_starts_at_zero_and_a_clock_behind_does_not_reset_it(
 async def test_the_same_key_posts_once_and_another_body_is_refused(
     client: httpx2.AsyncClient, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
+    """R6: ten at once make one message, one reply and take one unit."""
+
     async def send(content: str) -> httpx2.Response:
         return await client.post(
             f"/chatroom/{room_id}/message",

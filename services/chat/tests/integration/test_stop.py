@@ -206,13 +206,14 @@ def story(posts: list[Posted], room_id: UUID, user_id: UUID) -> list[ReplyEvent]
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(seed=st.integers(0, 2**32))
-async def test_events_that_arrive_three_times_in_any_order_end_in_the_same_state_e2_e3(
+async def test_events_that_arrive_three_times_in_any_order_end_in_the_same_state(
     app: FastAPI,
     client: httpx2.AsyncClient,
     user_id: UUID,
     conn: Connection,
     seed: int,
 ) -> None:
+    """E2, E3: in any order, backwards among them."""
     await allow_everything(app, user_id)
     ends = []
     for shuffled in (False, True):
@@ -261,9 +262,10 @@ async def test_a_failed_reply_names_the_model_of_its_last_attempt_in_any_order(
     assert (reply[1], reply[3], reply[4]) == ("failed", "model of attempt 2", 2)
 
 
-async def test_three_at_once_and_one_later_make_one_end_e2(
+async def test_three_at_once_and_one_later_make_one_end(
     app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
+    """E2: the end is stored once, and its unit given back once."""
     posted = await post(app, room_id, user_id)
     event = stopped(posted, room_id, user_id)
 

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
+from libs.common.identity import LEEWAY_S
 from services.gateway.tests.integration.conftest import FakeServices, Start
 from services.gateway.tests.integration.socket_client import socket_to
 from services.gateway.tests.integration.stage import Event, Stage, all_of, parsed, text_of
@@ -38,6 +39,61 @@ async def test_an_old_stream_is_told_where_to_go_on(
     assert text_of(first[:-1] + rest) == "one two"
     assert [event["type"] for event in feed] == ["stream.ready", "stream.reconnect"]
     assert feed[1]["data"]["cursor"] == feed[0]["id"]
+
+
+@pytest.mark.parametrize("place", ["reply", "feed", "post"])
+async def test_a_stream_ends_with_its_token_and_goes_on_with_a_new_one(
+    start_gateway: Start, fakes: FakeServices, redis: Redis, place: str
+) -> None:
+    async with start_gateway() as client:
+        stage = Stage(client, fakes, redis)
+        await stage.write("one ")
+        old = fakes.token(stage.user_id, age_s=900 + LEEWAY_S - 4)  # good for three to four seconds
+        began = time.monotonic()
+        events = await told(stage, place, {"Authorization": f"Bearer {old}"})
+        ended_after_s = time.monotonic() - began
+        refused = await client.get(stage.path, headers={"Authorization": f"Bearer {old}"})
+        await stage.write("two", start=4)
+        await stage.end()
+        cursor = events[-1]["data"]["cursor"] if place != "feed" else None
+        async with stage.watching(params={"after": cursor} if cursor else {}) as following:
+            rest = await all_of(following)
+
+    assert (events[-1]["type"], events[-1]["data"]["reason"]) == (
+        "stream.reconnect",
+        "token_expired",
+    )
+    assert 1 < ended_after_s < 8
+    assert refused.json()["code"] == "token_expired"
+    assert text_of([*events[:-1], *rest]) == "one two"
+
+
+async def told(stage: Stage, place: str, headers: dict[str, str]) -> list[Event]:
+    """Return all that a stream tells until the server ends it."""
+    room = f"/chatroom/{stage.room_id}/message"
+    stage.fakes.accept(f"POST {room}", stage.room_id, stage.reply_id)
+    method, path = {"reply": ("GET", stage.path), "feed": ("GET", "/event")}.get(
+        place, ("POST", room)
+    )
+    headers |= {"Accept": "text/event-stream"}
+    body = {"content": "x"} if method == "POST" else None
+    async with (
+        asyncio.timeout(15),
+        stage.client.stream(method, path, headers=headers, json=body) as response,
+    ):
+        assert response.status_code == 200
+        return await all_of(parsed(response))
+
+
+async def test_a_stream_whose_token_is_good_for_longer_stays_open(
+    start_gateway: Start, fakes: FakeServices, redis: Redis
+) -> None:
+    async with start_gateway(heartbeat_s=0.5) as client:
+        stage = Stage(client, fakes, redis)
+        async with asyncio.timeout(10), stage.watching() as events:
+            kinds = {(await anext(events))["type"] for _ in range(5)}
+
+    assert kinds == {"heartbeat"}
 
 
 async def test_an_old_socket_is_closed_with_4503(

@@ -41,6 +41,7 @@ async def test_whoever_comes_before_the_first_word_gets_it_all(stage: Stage) -> 
 
 @pytest.mark.parametrize("how", ["header", "query"])
 async def test_coming_back_brings_only_what_is_new(stage: Stage, how: str) -> None:
+    """S2: what was missed, once."""
     await stage.write("one ", "two ")
     async with stage.watching() as events:
         first = [await anext(events), await anext(events)][0]
@@ -59,6 +60,7 @@ async def test_coming_back_brings_only_what_is_new(stage: Stage, how: str) -> No
 
 @pytest.mark.parametrize("cursor", ["nonsense", "1-1", "99999999999999-0"])
 async def test_a_cursor_that_leads_nowhere_gets_a_snapshot(stage: Stage, cursor: str) -> None:
+    """S2: an id that nobody gave out is no error."""
     await stage.write("one ", "two")
     await stage.end()
 
@@ -88,6 +90,7 @@ async def test_a_reply_that_ended_long_ago_comes_from_chat(stage: Stage) -> None
 
 
 async def test_a_foreign_or_unknown_reply_is_not_found(stage: Stage) -> None:
+    """S3: a stream is its owner's alone."""
     await stage.write("private")
     stage.fakes.messages.clear()  # chat tells strangers 404
     stranger = stage.headers(new_id())
@@ -140,6 +143,7 @@ async def test_a_lost_subscriber_is_replaced_and_nothing_is_missed(stage: Stage)
 
 
 async def test_silence_is_filled_with_heartbeats(stage: Stage) -> None:
+    """S5: at most 30 s apart, which the settings ensure."""
     async with stage.watching() as events:
         async with asyncio.timeout(5):
             kinds = {(await anext(events))["type"] for _ in range(3)}

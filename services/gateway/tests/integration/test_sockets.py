@@ -135,6 +135,7 @@ async def test_a_frame_over_64_kib_ends_the_connection(stage: Stage) -> None:
 
 
 async def test_a_stranger_cannot_subscribe_to_a_reply(stage: Stage) -> None:
+    """S3: over a WebSocket as well."""
     await stage.write("private")
     stage.fakes.messages.clear()  # chat tells strangers 404
     async with socket_to(stage.client, stage.fakes.token(new_id())) as socket:
@@ -213,6 +214,7 @@ async def test_a_ticket_is_good_for_30_seconds_and_redis_does_not_know_it(stage:
 async def test_only_our_pages_and_those_allowed_open_connections(
     start_gateway: Start, fakes: FakeServices, origin: str | None, code: int | None
 ) -> None:
+    """S8: the Origin is checked before anything else."""
     async with start_gateway(allowed_origins="https://app.example") as client:
         given = str(client.base_url).rstrip("/") if origin == "same" else origin
         async with socket_to(client, origin=given) as socket:
@@ -224,7 +226,7 @@ async def test_only_our_pages_and_those_allowed_open_connections(
 
 
 async def test_a_connection_ends_with_its_token_unless_there_is_a_new_one(stage: Stage) -> None:
-    nearly_over = 900 + 5 - 2  # the token is accepted for two more seconds
+    nearly_over = 900 + 5 - 4  # the token is accepted for three to four more seconds
     old = stage.fakes.token(stage.user_id, age_s=nearly_over)
     async with socket_to(stage.client, old) as ends, socket_to(stage.client, old) as goes_on:
         await subscribe(goes_on, stage)

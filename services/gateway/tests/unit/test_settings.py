@@ -1,6 +1,17 @@
-import pytest
+from typing import Any
 
-from services.gateway.settings import parse_addresses, parse_origins
+import pytest
+from pydantic import ValidationError
+
+from services.gateway.settings import Settings, parse_addresses, parse_origins
+
+URLS: dict[str, Any] = dict.fromkeys(("auth_url", "chat_url", "ai_url", "billing_url"), "http://a")
+OTHERS: dict[str, Any] = {
+    "environment": "development",
+    "redis_url": "redis://a",
+    "jwks_url": "http://a",
+    "rabbitmq_url": "amqp://a",
+}
 
 
 def test_several_addresses_keep_their_order() -> None:
@@ -26,3 +37,10 @@ def test_origins_are_what_browsers_send() -> None:
 def test_an_origin_that_no_browser_sends_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="https://host"):
         parse_origins(text)
+
+
+def test_a_silent_stream_beats_every_30_seconds_at_least() -> None:
+    """S5: whatever the operator sets."""
+    assert Settings(_env_file=None, **URLS, **OTHERS).heartbeat_s <= 30
+    with pytest.raises(ValidationError, match="heartbeat_s"):
+        Settings(_env_file=None, **URLS, **OTHERS, heartbeat_s=30.1)

@@ -1,0 +1,44 @@
+"""Every promise has a test or a bench that names its number in a docstring, e.g. `E2: ...`."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.tree import ROOT
+
+PROMISES = (
+    *("E1", "E2", "E3", "E4", "E5", "E6", "E7"),
+    *("R6", "R7"),
+    *("L1", "L2", "L3", "L4", "L5", "L6"),
+    *("U1", "U2", "U3", "U4"),
+    *("S1", "S2", "S3", "S4", "S5", "S7", "S8"),
+)
+NUMBER = re.compile(r"\b[A-Z]\d\b")
+# This file names them all, so it does not count.
+TESTS = sorted({*ROOT.glob("[blst]*/**/test_*.py"), *ROOT.glob("deploy/**/test_*.py")})
+BENCHES = sorted(ROOT.glob("bench/*.py"))
+
+
+def numbers_in(path: Path) -> set[str]:
+    """Return the numbers that docstrings name, of the module or of a test in it.
+
+    Of a test module only tests count: what stands over a helper shows nothing.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    named: list[ast.Module | ast.FunctionDef | ast.AsyncFunctionDef] = [tree]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if path in BENCHES or node.name.startswith("test_"):
+            named.append(node)
+    return {number for node in named for number in NUMBER.findall(ast.get_docstring(node) or "")}
+
+
+NAMED = set().union(*(numbers_in(path) for path in (*TESTS, *BENCHES) if path != Path(__file__)))
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_a_promise_is_named_by_what_shows_it(promise: str) -> None:
+    assert promise in NAMED
