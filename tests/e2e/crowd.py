@@ -1,0 +1,155 @@
+"""Many people at once, and what has to be true of all that they were promised."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from libs.common.db import Connection
+from libs.common.testing import eventually
+from tests.e2e.person import Person, View, logged_in
+from tests.e2e.stack import Stack
+
+PEOPLE = 10
+ROOMS = 4
+"""Rooms of each person; ai writes so many replies of one person at the same time."""
+
+POSTS = 5
+"""Messages that each room gets; with the two above, 200 replies."""
+
+ALL = PEOPLE * ROOMS * POSTS
+SETTLED_S = 60
+"""Seconds after a recovery until every accepted message is answered."""
+
+
+@dataclass
+class Talk:
+    """One room, what was posted there, and which replies were promised for it."""
+
+    person: Person
+    room: str
+    prompts: list[str] = field(default_factory=list)
+    replies: list[str] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
+
+    async def go_on(self, posts: int | None, enough: asyncio.Event) -> None:
+        """Post so often, or until it is enough, and watch the replies."""
+        async with asyncio.TaskGroup() as watching:
+            while len(self.replies) != posts and not enough.is_set():
+                prompt = f"Please count to {8 + len(self.replies)}."
+                reply = await self.person.post_until_accepted(self.room, prompt)
+                self.prompts.append(prompt)
+                self.replies.append(reply)
+                self.views.append(View(f"/chatroom/{self.room}/message/{reply}/stream"))
+                watching.create_task(self.views[-1].read_to_the_end(self.person))
+                # People type, and not in step.
+                await asyncio.sleep(random.random() if posts else random.uniform(1, 3))
+
+    async def check(self) -> None:
+        """Every accepted message has one answer, the right one, in the right place."""
+        messages = await self.person.messages(self.room)
+        assert [view.text for view in self.views] == [m["content"] for m in messages[1::2]]
+        assert [(m["role"], m["status"]) for m in messages] == [
+            ("user", "completed"),
+            ("assistant", "completed"),
+        ] * len(self.prompts)
+        assert [m["content"] for m in messages[::2]] == self.prompts
+        assert [m["id"] for m in messages[1::2]] == self.replies
+        assert [m["content"] for m in messages[1::2]] == [
+            ", ".join(str(n) for n in range(1, 9 + number)) + "."
+            for number in range(len(self.prompts))
+        ]
+
+
+class Crowd:
+    """Everybody's talks of one test."""
+
+    def __init__(self, stack: Stack, people: list[Person]) -> None:
+        self.people = people
+        self.talks: list[Talk] = []
+        self._stack = stack
+        self._tasks: list[asyncio.Task[None]] = []
+        self._enough = asyncio.Event()
+
+    async def start(self, posts: int | None = POSTS) -> None:
+        """Begin to talk, each person in new rooms: so many posts in each, or one every 2 s."""
+        rooms = await asyncio.gather(
+            *(person.room() for person in self.people for _ in range(ROOMS))
+        )
+        people = [person for person in self.people for _ in range(ROOMS)]
+        self.talks = [Talk(person, room) for person, room in zip(people, rooms, strict=True)]
+        self._tasks = [asyncio.create_task(talk.go_on(posts, self._enough)) for talk in self.talks]
+
+    async def in_the_middle(self) -> int:
+        """Wait until a quarter is answered and some are being; return how many are open then."""
+
+        async def quarter() -> int:
+            now = await self._stack.query(self._count)
+            return now["open"] if now["ended"] >= ALL // 4 and now["running"] else 0
+
+        return await eventually(quarter, within_s=60)
+
+    async def settle(self, within_s: float = SETTLED_S) -> None:
+        """Wait until everything is posted and answered, and check all of it.
+
+        Raises:
+            AssertionError: an answer is missing, doubled, wrong or misplaced, or the ledger and the
+                generations are not of the same replies.
+        """
+        self._enough.set()
+        async with asyncio.timeout(within_s):
+            await asyncio.gather(*self._tasks)
+
+        async def all_ended() -> bool:
+            return (await self._stack.query(self._count))["open"] == 0
+
+        await eventually(all_ended, within_s=within_s)
+        await asyncio.gather(*(talk.check() for talk in self.talks))
+        promised = {reply for talk in self.talks for reply in talk.replies}
+        assert await self._stack.query(self._generations) == dict.fromkeys(promised, "completed")
+        assert await self._stack.query(self._charges) == sorted(promised)
+
+    @property
+    def _rooms(self) -> list[UUID]:
+        return [UUID(talk.room) for talk in self.talks]
+
+    async def _count(self, conn: Connection) -> dict[str, int]:
+        row = await conn.fetchrow(
+            """
+            SELECT count(*) FILTER (WHERE status IN ('queued', 'running')) AS open,
+                count(*) FILTER (WHERE status = 'running') AS running,
+                count(*) FILTER (WHERE status = 'completed') AS ended
+            FROM chat.message WHERE chatroom_id = ANY($1) AND role = 'assistant'
+            """,
+            self._rooms,
+        )
+        return dict(row or {})
+
+    async def _generations(self, conn: Connection) -> dict[str, str]:
+        rows = await conn.fetch(
+            "SELECT id::text, status FROM ai.generation WHERE chatroom_id = ANY($1)", self._rooms
+        )
+        return {row["id"]: row["status"] for row in rows}
+
+    async def _charges(self, conn: Connection) -> list[str]:
+        rows = await conn.fetch(
+            """
+            SELECT subject_id::text AS reply FROM ai.usage_ledger
+            WHERE chatroom_id = ANY($1) AND kind = 'reply' ORDER BY 1
+            """,
+            self._rooms,
+        )
+        return [row["reply"] for row in rows]
+
+
+@asynccontextmanager
+async def paying_people(stack: Stack, count: int = PEOPLE) -> AsyncIterator[list[Person]]:
+    """Log that many people in, all of them on Pro."""
+    async with AsyncExitStack() as clients:
+        people = await asyncio.gather(
+            *(clients.enter_async_context(logged_in(stack)) for _ in range(count))
+        )
+        await asyncio.gather(*(person.pay(stack.url("stripe")) for person in people))
+        yield people
