@@ -38,14 +38,14 @@ class Talk:
         """Post so often, or until it is enough, and watch the replies."""
         async with asyncio.TaskGroup() as watching:
             while len(self.replies) != posts and not enough.is_set():
-                prompt = f"Please count to {8 + len(self.replies)}."
+                prompt = f"Please count to {8 + len(self.replies) % POSTS}."
                 reply = await self.person.post_until_accepted(self.room, prompt)
                 self.prompts.append(prompt)
                 self.replies.append(reply)
                 self.views.append(View(f"/chatroom/{self.room}/message/{reply}/stream"))
                 watching.create_task(self.views[-1].read_to_the_end(self.person))
                 # People type, and not in step.
-                await asyncio.sleep(random.random() if posts else random.uniform(1, 3))
+                await asyncio.sleep(random.random() if posts else random.uniform(2, 6))
 
     async def check(self) -> None:
         """Every accepted message has one answer, the right one, in the right place."""
@@ -58,7 +58,7 @@ class Talk:
         assert [m["content"] for m in messages[::2]] == self.prompts
         assert [m["id"] for m in messages[1::2]] == self.replies
         assert [m["content"] for m in messages[1::2]] == [
-            ", ".join(str(n) for n in range(1, 9 + number)) + "."
+            ", ".join(str(n) for n in range(1, 9 + number % POSTS)) + "."
             for number in range(len(self.prompts))
         ]
 
@@ -74,7 +74,9 @@ class Crowd:
         self._enough = asyncio.Event()
 
     async def start(self, posts: int | None = POSTS) -> None:
-        """Begin to talk, each person in new rooms: so many posts in each, or one every 2 s."""
+        """Begin to talk, each person in new rooms: so many posts in each, or one every 4 s."""
+        for person in self.people:
+            person.posted.clear()
         rooms = await asyncio.gather(
             *(person.room() for person in self.people for _ in range(ROOMS))
         )
@@ -83,13 +85,13 @@ class Crowd:
         self._tasks = [asyncio.create_task(talk.go_on(posts, self._enough)) for talk in self.talks]
 
     async def in_the_middle(self) -> int:
-        """Wait until a quarter is answered and some are being; return how many are open then."""
+        """Wait until many are answered and some are being; return how many are open then."""
 
-        async def quarter() -> int:
+        async def middle() -> int:
             now = await self._stack.query(self._count)
-            return now["open"] if now["ended"] >= ALL // 4 and now["running"] else 0
+            return now["open"] if now["ended"] >= len(self.talks) and now["running"] else 0
 
-        return await eventually(quarter, within_s=60)
+        return await eventually(middle, within_s=60)
 
     async def settle(self, within_s: float = SETTLED_S) -> None:
         """Wait until everything is posted and answered, and check all of it.
@@ -106,10 +108,30 @@ class Crowd:
             return (await self._stack.query(self._count))["open"] == 0
 
         await eventually(all_ended, within_s=within_s)
+        await self.check()
+
+    async def check(self) -> None:
+        """See that everything is there once, in chat, in ai and in the ledger."""
         await asyncio.gather(*(talk.check() for talk in self.talks))
         promised = {reply for talk in self.talks for reply in talk.replies}
         assert await self._stack.query(self._generations) == dict.fromkeys(promised, "completed")
         assert await self._stack.query(self._charges) == sorted(promised)
+
+    async def restarted(self) -> int:
+        """Return how many replies were begun more than once."""
+        return await self._stack.query(self._count_restarted)
+
+    async def _count_restarted(self, conn: Connection) -> int:
+        count: int = await conn.fetchval(
+            "SELECT count(*) FROM ai.generation WHERE chatroom_id = ANY($1) AND attempt > 1",
+            self._rooms,
+        )
+        return count
+
+    @property
+    def cuts(self) -> int:
+        """How often a viewer lost a stream and came back."""
+        return sum(view.cuts for talk in self.talks for view in talk.views)
 
     @property
     def _rooms(self) -> list[UUID]:

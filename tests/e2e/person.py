@@ -38,10 +38,15 @@ class Turns(httpx2.AsyncBaseTransport):
 
 
 class Person:
-    """A logged-in user; their requests go to the gateways in turn."""
+    """A logged-in user; their requests go to the gateways in turn.
+
+    Attributes:
+        posted: status and seconds of each answer to a post.
+    """
 
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self.http = http
+        self.posted: list[tuple[int, float]] = []
 
     async def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         response = await self.http.request(method, path, json=body)
@@ -55,7 +60,10 @@ class Person:
     async def post(self, room: str, content: str, key: str | None = None) -> httpx2.Response:
         headers = {"idempotency-key": key} if key else {}
         path = f"/chatroom/{room}/message"
-        return await self.http.post(path, json={"content": content}, headers=headers)
+        started = time.monotonic()
+        answer = await self.http.post(path, json={"content": content}, headers=headers)
+        self.posted.append((answer.status_code, time.monotonic() - started))
+        return answer
 
     async def post_until_accepted(self, room: str, content: str, within_s: float = 60) -> str:
         """Post, and again with the same key until it is accepted; return the reply's id."""
@@ -109,19 +117,41 @@ class Person:
         return await eventually(all_ended, within_s=within_s)
 
 
+@asynccontextmanager
+async def reading(person: Person, room: str) -> AsyncIterator[list[tuple[int, float]]]:
+    """Read ten times a second while the block runs; note status and seconds of each answer."""
+    paths = itertools.cycle(["/chatroom", f"/chatroom/{room}/message", "/user/me"])
+    answers: list[tuple[int, float]] = []
+    enough = asyncio.Event()
+
+    async def read() -> None:
+        while not enough.is_set():
+            started = time.monotonic()
+            answer = await person.http.get(next(paths))
+            answers.append((answer.status_code, time.monotonic() - started))
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(read())
+    try:
+        yield answers
+    finally:
+        enough.set()
+        await task
+
+
 class View:
     """What one device shows of a reply; it may lose its connection and come back elsewhere.
 
     Attributes:
         text: as put together so far.
         end: the last event, once there is one.
-        raw: every byte of it.
+        cuts: how often the connection was lost.
     """
 
     def __init__(self, stream_url: str) -> None:
         self.text = ""
         self.end: dict[str, Any] | None = None
-        self.raw = b""
+        self.cuts = 0
         self._url = stream_url
         self._cursor = ""
 
@@ -134,7 +164,6 @@ class View:
             assert response.status_code == 200, await response.aread()
             cursor = self._cursor
             async for line in response.aiter_lines():
-                self.raw += line.encode()
                 if line.startswith("id:"):
                     cursor = line.removeprefix("id:").strip()
                 if line.startswith("data:"):
@@ -143,15 +172,14 @@ class View:
                 if self.end is not None:
                     return
 
-    async def read_to_the_end(self, person: Person) -> int:
-        """Read, coming back whenever the connection is lost; return how often that was."""
-        for cuts in itertools.count():
+    async def read_to_the_end(self, person: Person) -> None:
+        """Read, coming back whenever the connection is lost."""
+        while self.end is None:
             with suppress(httpx2.TransportError):
                 await self.read(person)
-            if self.end is not None:
-                return cuts
-            await asyncio.sleep(0.1)
-        raise AssertionError
+            if self.end is None:
+                self.cuts += 1
+                await asyncio.sleep(0.1)
 
     async def reaches(self, text: str) -> None:
         """Wait until `text` is shown."""

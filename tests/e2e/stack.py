@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
 
 from deploy.local.config import SERVICES
+from deploy.local.leftovers import started_at
 from deploy.local.ports import next_free
 from deploy.local.process import children
 from deploy.local.server import listens
@@ -127,6 +129,29 @@ class Stack:
         await eventually(are_others, within_s=60)
         await self.ready()
 
+    async def gone(self, victims: Mapping[str, int], within_s: float) -> None:
+        """Wait until these processes have ended."""
+
+        async def have_ended() -> bool:
+            return not any(started_at(pid) for pid in victims.values())
+
+        await eventually(have_ended, within_s=within_s)
+
+    async def hold_down(self, service: str, seconds: float) -> None:
+        """Kill a server, and keep the next one from starting for so long."""
+        (victim,) = self.kill(service).values()
+
+        async def next_one() -> int | None:
+            (pid,) = (each["pid"] for each in self.processes(service))
+            return pid if pid != victim else None
+
+        pid = await eventually(next_one)
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)  # long before it listens
+        await asyncio.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+        await self.replaced({service: victim})
+
     def freeze(self, *names: str) -> list[int]:
         """Stop processes, and what they have started, in the middle of what they do."""
         pids = [each["pid"] for each in self.processes() if each["name"] in names]
@@ -160,6 +185,17 @@ class Stack:
 def service_of(name: str) -> str:
     """Return what `name` is a process of: `chat` for `chat-2`."""
     return name.rstrip("-0123456789")
+
+
+def ports_of(pid: int) -> set[int]:
+    """Return the local ports of a process's TCP connections."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            inodes.add(link.readlink().name.removeprefix("socket:[").removesuffix("]"))
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    connections = [line.split() for line in lines]
+    return {int(each[1].split(":")[1], 16) for each in connections if each[9] in inodes}
 
 
 def thaw(pids: list[int]) -> None:
