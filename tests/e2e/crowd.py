@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from libs.common.db import Connection
 from libs.common.testing import eventually
-from tests.e2e.person import Person, View, logged_in
+from tests.e2e.person import ENDS, Person, View, logged_in
 from tests.e2e.stack import Stack
 
 PEOPLE = 10
@@ -72,11 +73,14 @@ class Crowd:
         self._stack = stack
         self._tasks: list[asyncio.Task[None]] = []
         self._enough = asyncio.Event()
+        self._cursors: list[str] = []
 
     async def start(self, posts: int | None = POSTS) -> None:
         """Begin to talk, each person in new rooms: so many posts in each, or one every 4 s."""
         for person in self.people:
             person.posted.clear()
+        feeds = await asyncio.gather(*(person.feed(None) for person in self.people))
+        self._cursors = [cursor for _, cursor in feeds]
         rooms = await asyncio.gather(
             *(person.room() for person in self.people for _ in range(ROOMS))
         )
@@ -111,11 +115,16 @@ class Crowd:
         await self.check()
 
     async def check(self) -> None:
-        """See that everything is there once, in chat, in ai and in the ledger."""
+        """See that everything is there once: in chat, in ai, in the ledger and in the feeds."""
         await asyncio.gather(*(talk.check() for talk in self.talks))
         promised = {reply for talk in self.talks for reply in talk.replies}
         assert await self._stack.query(self._generations) == dict.fromkeys(promised, "completed")
         assert await self._stack.query(self._charges) == sorted(promised)
+        feeds = await asyncio.gather(*map(Person.feed, self.people, self._cursors))
+        told = Counter(
+            event["reply_id"] for events, _ in feeds for event in events if event["type"] in ENDS
+        )
+        assert set(told.values()) <= {1}
 
     async def restarted(self) -> int:
         """Return how many replies were begun more than once."""
@@ -167,11 +176,11 @@ class Crowd:
 
 
 @asynccontextmanager
-async def paying_people(stack: Stack, count: int = PEOPLE) -> AsyncIterator[list[Person]]:
-    """Log that many people in, all of them on Pro."""
+async def paying_people(stack: Stack) -> AsyncIterator[list[Person]]:
+    """Log `PEOPLE` in, all of them on Pro."""
     async with AsyncExitStack() as clients:
         people = await asyncio.gather(
-            *(clients.enter_async_context(logged_in(stack)) for _ in range(count))
+            *(clients.enter_async_context(logged_in(stack)) for _ in range(PEOPLE))
         )
         await asyncio.gather(*(person.pay(stack.url("stripe")) for person in people))
         yield people

@@ -106,6 +106,23 @@ class Person:
         messages: list[dict[str, Any]] = listed["data"]
         return messages[::-1]
 
+    async def feed(self, cursor: str | None) -> tuple[list[dict[str, Any]], str]:
+        """Return the events of the feed after `cursor`, and where it ends; without one only that.
+
+        Events that Redis has lost are not among them.
+        """
+        events: list[dict[str, Any]] = []
+        has_more = True
+        while has_more:
+            params = {"after": cursor} if cursor else {}
+            headers = {"accept": "application/json"}
+            answer = await self.http.get("/event", params=params, headers=headers)
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            events += page["data"]
+            cursor, has_more = page["cursor"], page["has_more"]
+        return events, str(cursor)
+
     async def ended(self, room: str, *, within_s: float = 60) -> list[dict[str, Any]]:
         """Return the room's messages, oldest first, once every reply has ended."""
 

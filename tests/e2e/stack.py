@@ -26,7 +26,7 @@ from libs.common.testing import eventually
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
-LIMIT = 6
+LIMIT = 10
 """Messages a day of the Basic plan in these tests."""
 
 SHAPES: Mapping[str, Mapping[str, str]] = {

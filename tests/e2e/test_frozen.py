@@ -1,4 +1,5 @@
 import base64
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +47,10 @@ async def cut_off(stack: Stack, pid: int) -> None:
             (await http.delete(f"/api/connections/{connection['name']}")).raise_for_status()
 
 
+def log_of(process: dict[str, Any]) -> bytes:
+    return Path(process["log"]).read_bytes()
+
+
 @pytest.mark.parametrize("service", ["ai", "chat"])
 async def test_what_a_frozen_process_did_others_do_and_it_does_not_do_it_again(
     crowd: Crowd, stack: Stack, service: str
@@ -59,9 +64,15 @@ async def test_what_a_frozen_process_did_others_do_and_it_does_not_do_it_again(
     await cut_off(stack, victim["pid"])
     await crowd.settle()
     restarted = await crowd.restarted()
+    asleep = log_of(victim)
     thaw(frozen)
     await stack.ready()
 
     assert victim in stack.processes(service)
     assert restarted >= (1 if service == "ai" else 0)
+
+    async def has_ended_a_delivery() -> bool:
+        return b"delivery" in log_of(victim).removeprefix(asleep)
+
+    await eventually(has_ended_a_delivery, within_s=20)
     await crowd.check()
