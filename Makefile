@@ -98,8 +98,15 @@ test-contracts: .installed-dev ## Check events, SQL and layout
 test-e2e: .installed-dev ## Run the tests of the whole system
 	$(bin)/python -m pytest -m "e2e and not chaos"
 
-test-chaos: .installed-dev ## Kill, freeze and restart what runs, under load; 5 minutes
-	$(bin)/python -m pytest -m chaos tests/e2e
+test-chaos: .installed-dev ## Kill, freeze and restart what runs, under load; two systems at a time
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line --keep-going .chaos-ends .chaos-waits
+
+.PHONY: .chaos-ends .chaos-waits
+.chaos-ends .chaos-waits: waiting := tests/e2e/test_outages.py tests/e2e/test_frozen.py
+.chaos-waits: chosen = $(waiting)
+.chaos-ends: chosen = $(waiting:%=--ignore=%) tests/e2e
+.chaos-ends .chaos-waits:
+	@$(bin)/python -m pytest --quiet --no-header -m chaos $(chosen)
 
 ##@ Measure it
 .PHONY: bench
