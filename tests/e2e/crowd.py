@@ -39,14 +39,14 @@ class Talk:
         """Post so often, or until it is enough, and watch the replies."""
         async with asyncio.TaskGroup() as watching:
             while len(self.replies) != posts and not enough.is_set():
-                prompt = f"Please count to {8 + len(self.replies) % POSTS}."
+                prompt = f"Please count to {30 + len(self.replies) % POSTS}."
                 reply = await self.person.post_until_accepted(self.room, prompt)
                 self.prompts.append(prompt)
                 self.replies.append(reply)
                 self.views.append(View(f"/chatroom/{self.room}/message/{reply}/stream"))
                 watching.create_task(self.views[-1].read_to_the_end(self.person))
                 # People type, and not in step.
-                await asyncio.sleep(random.random() if posts else random.uniform(2, 6))
+                await asyncio.sleep(random.random() / 2 if posts else random.uniform(2, 6))
 
     async def check(self) -> None:
         """Every accepted message has one answer, the right one, in the right place."""
@@ -59,7 +59,7 @@ class Talk:
         assert [m["content"] for m in messages[::2]] == self.prompts
         assert [m["id"] for m in messages[1::2]] == self.replies
         assert [m["content"] for m in messages[1::2]] == [
-            ", ".join(str(n) for n in range(1, 9 + number % POSTS)) + "."
+            ", ".join(str(n) for n in range(1, 31 + number % POSTS)) + "."
             for number in range(len(self.prompts))
         ]
 

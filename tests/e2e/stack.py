@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -152,13 +152,18 @@ class Stack:
         os.kill(pid, signal.SIGCONT)
         await self.replaced({service: victim})
 
-    def freeze(self, *names: str) -> list[int]:
-        """Stop processes, and what they have started, in the middle of what they do."""
-        pids = [each["pid"] for each in self.processes() if each["name"] in names]
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Stop a process, and what it has started, in the middle of what they do."""
+        pids = [each["pid"] for each in self.processes() if each["name"] == name]
         pids += [child for pid in pids for child in children(pid)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        return pids
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def cut_power(self) -> None:
         """Kill everything at once, the supervisor first."""
@@ -196,9 +201,3 @@ def ports_of(pid: int) -> set[int]:
     lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
     connections = [line.split() for line in lines]
     return {int(each[1].split(":")[1], 16) for each in connections if each[9] in inodes}
-
-
-def thaw(pids: list[int]) -> None:
-    """Let frozen processes go on."""
-    for pid in pids:
-        os.kill(pid, signal.SIGCONT)

@@ -9,7 +9,7 @@ from redis.exceptions import BusyLoadingError
 from libs.common.testing import eventually
 from tests.e2e.crowd import Crowd
 from tests.e2e.person import Person, reading
-from tests.e2e.stack import LIMIT, Stack, thaw
+from tests.e2e.stack import LIMIT, Stack
 
 pytestmark = [
     pytest.mark.e2e,
@@ -95,9 +95,8 @@ async def test_a_server_that_hangs_for_15_s_loses_nothing(
     await crowd.start(posts=None)
     await crowd.in_the_middle()
 
-    frozen = stack.freeze(server)
-    await asyncio.sleep(15)
-    thaw(frozen)
+    with stack.frozen(server):
+        await asyncio.sleep(15)
     await crowd.settle(within_s=30)
 
 
