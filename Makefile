@@ -72,8 +72,8 @@ lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds
 	echo 'uv~=0.13.9' | $(compile) --output-file requirements/uv.txt -
 
 ##@ Test it
-.PHONY: test test-unit test-integration test-contracts test-e2e
-test: .installed-dev ## Run every test; four groups side by side, each with servers of its own
+.PHONY: test test-unit test-integration test-contracts test-e2e test-chaos
+test: .installed-dev ## Run every test but chaos; four groups side by side, each with servers of its own
 	@$(MAKE) --no-print-directory --jobs 4 --output-sync=line --keep-going \
 		.test-accounts .test-live .test-local .test-whole
 	@echo "All tests passed"
@@ -84,7 +84,7 @@ test: .installed-dev ## Run every test; four groups side by side, each with serv
 .test-local: tested := deploy bench
 .test-whole: tested := tests services/chat
 .test-accounts .test-live .test-local .test-whole:
-	@$(bin)/python -m pytest --quiet --no-header $(tested)
+	@$(bin)/python -m pytest --quiet --no-header -m "not chaos" $(tested)
 
 test-unit: .installed-dev ## Run the tests that need no server
 	$(bin)/python -m pytest -m "not integration and not e2e"
@@ -96,7 +96,17 @@ test-contracts: .installed-dev ## Check events, SQL and layout
 	$(bin)/python -m pytest tests/contracts
 
 test-e2e: .installed-dev ## Run the tests of the whole system
-	$(bin)/python -m pytest -m e2e
+	$(bin)/python -m pytest -m "e2e and not chaos"
+
+test-chaos: .installed-dev ## Kill, freeze and restart what runs, under load; two systems at a time
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line --keep-going .chaos-ends .chaos-waits
+
+.PHONY: .chaos-ends .chaos-waits
+.chaos-ends .chaos-waits: waiting := tests/e2e/test_outages.py tests/e2e/test_frozen.py
+.chaos-waits: chosen = $(waiting)
+.chaos-ends: chosen = $(waiting:%=--ignore=%) tests/e2e
+.chaos-ends .chaos-waits:
+	@$(bin)/python -m pytest --quiet --no-header -m chaos $(chosen)
 
 ##@ Measure it
 .PHONY: bench

@@ -35,7 +35,7 @@ class Entry:
     Attributes:
         kind: what happened.
         attempt: which try it belongs to; entries of an older attempt are void.
-        offset: code points of this attempt's text before this entry.
+        offset: code points of this attempt's text before this entry; who has fewer missed some.
         text: what is new, empty unless `kind` is `delta`.
         finish_reason: how a completed reply ended.
         problem: why a failed one failed: `code` and `detail`.

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 from redis.exceptions import RedisError
@@ -51,9 +52,9 @@ class LiveReply:
         self._wake.set()
 
     async def end(self, entry: Entry) -> None:
-        """Send what is left, then `entry`, which is terminal."""
+        """Send what is left, then `entry`, which is terminal, with the length of the text."""
         await self.close()
-        await self._append(entry)
+        await self._append(replace(entry, offset=self._sent))
 
     async def _send_forever(self) -> None:
         await self._append(Entry("started", self._attempt))

@@ -22,6 +22,9 @@ from services.gateway.upstream import BODY_IDLE_TIMEOUT_S, UpstreamRequest
 
 log = structlog.stdlib.get_logger()
 _OK = 200
+_STORED_S = 0.5
+"""Seconds between two looks whether chat has stored a reply that is over and cannot be told."""
+
 _RawEntries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
@@ -173,9 +176,8 @@ class LiveReply:
                 cursor = self._replay.last_id or self._view.cursor
                 yield self._wire.encode(STREAM_RECONNECT, reconnect(cursor, reason=reason))
                 return
-            due = min(
-                sent_at + settings.heartbeat_s, heard_at + settings.recheck_s, lifetime.ends_at
-            )
+            recheck_s = _STORED_S if self._replay.is_over else settings.recheck_s
+            due = min(sent_at + settings.heartbeat_s, heard_at + recheck_s, lifetime.ends_at)
             await self._listener.wait(max(0.0, due - clock()))
             events = b""
             if self._listener.catch_up() or self._replay.has_gap:
@@ -186,7 +188,7 @@ class LiveReply:
                 events += self._replay.tell(StreamEntry(entry_id.decode(), orjson.loads(document)))
             if self._replay.has_gap:
                 events += await self._read_again()
-            if clock() - heard_at >= settings.recheck_s:
+            if clock() - heard_at >= recheck_s:
                 heard_at = clock()
                 events += await self._recheck()
             if not events and clock() - sent_at >= settings.heartbeat_s:
@@ -209,9 +211,10 @@ class LiveReply:
 
     async def _recheck(self) -> bytes:
         """Return what a lost Redis, or a worker that died, kept from us."""
-        events = await self._read_again()
-        if self._replay.ended or events:
-            return events
+        if not self._replay.is_torn:
+            events = await self._read_again()
+            if self._replay.ended or events:
+                return events
         try:
             return _end_if_over(await look_up(self._res, self._view), self._replay)
         except NotFoundError:

@@ -73,6 +73,8 @@ class Replay:
         last_id: the last entry that it knows, None before the first.
         ended: whether it was told the end.
         has_gap: an entry does not continue what it was told; it needs a `snapshot`.
+        is_torn: Redis has lost a part of this attempt, so only chat can tell all of it, in the end.
+        is_over: it is torn, and the end is there.
     """
 
     def __init__(self, reply_id: str, encode: Encode = sse) -> None:
@@ -80,6 +82,8 @@ class Replay:
         self.last_id: str | None = None
         self.ended = False
         self.has_gap = False
+        self.is_torn = False
+        self.is_over = False
         self._reply_id = reply_id
         self._last = (0, 0)
         self._attempt: int | None = None
@@ -100,9 +104,14 @@ class Replay:
         out = b""
         if self._attempt is not None and attempt > self._attempt:
             # Without an id: a listener that is cut off here must come back before this entry.
-            out = self._snapshot(attempt, 0, "", None)
+            out = self._snapshot(attempt, "", None)
             self._position = 0
-        if document["type"] == "delta" and document["offset"] != self._position:
+            self._attempt = attempt
+            self.is_torn = self.is_over = False
+        if self.is_torn:
+            self._pass_by(entry)
+            return out
+        if document["type"] != "started" and document["offset"] != self._position:
             self.has_gap = True
             return out
         self._remember(entry)
@@ -111,20 +120,25 @@ class Replay:
         )
 
     def start_over(self, entries: list[StreamEntry]) -> bytes:
-        """Return one snapshot of all there is, and the end if it is there too."""
+        """Return one snapshot of all there is up to the first hole, and the end if none is."""
         attempt = max(entry.document["attempt"] for entry in entries)
         valid = [entry for entry in entries if entry.document["attempt"] == attempt]
-        deltas = [entry.document for entry in valid if entry.document["type"] == "delta"]
-        text = "".join(delta["text"] for delta in deltas)
-        offset = deltas[0]["offset"] if deltas else 0
+        text, is_whole = _text_of(valid)
         self.has_gap = False
+        self.is_torn, self.is_over = not is_whole, False
+        if not is_whole:
+            self._attempt = attempt
+            for entry in valid:
+                self._pass_by(entry)
+            # Without an id: who came back behind the hole would take the rest for all of it.
+            return self._snapshot(attempt, text, None)
         before_end = [entry for entry in valid if entry.document["type"] not in TERMINAL]
         place = before_end[-1].id if before_end else None
-        out = self._snapshot(attempt, offset, text, place)
+        out = self._snapshot(attempt, text, place)
         for entry in valid:
             self._remember(entry)
             if self.ended:
-                out += sse(
+                out += self._encode(
                     _TYPES[entry.document["type"]], self._event(entry.document), entry_id=entry.id
                 )
         return out
@@ -139,7 +153,7 @@ class Replay:
             "problem": message.get("problem"),
         }
         self.ended = True
-        snapshot = self._snapshot(attempt, 0, message["content"], None)
+        snapshot = self._snapshot(attempt, message["content"], None)
         return snapshot + self._encode(_TYPES[message["status"]], self._event(document))
 
     def _remember(self, entry: StreamEntry) -> None:
@@ -151,6 +165,11 @@ class Replay:
             self.ended = True
         else:
             self._position = document["offset"] + len(document["text"])
+
+    def _pass_by(self, entry: StreamEntry) -> None:
+        """Take note of an entry behind a hole, which cannot be told."""
+        self._last = id_order(entry.id)
+        self.is_over = entry.document["type"] in TERMINAL
 
     def _event(self, document: dict[str, Any]) -> dict[str, Any]:
         event = {
@@ -167,12 +186,23 @@ class Replay:
             }
         return event
 
-    def _snapshot(self, attempt: int, offset: int, text: str, place: str | None) -> bytes:
+    def _snapshot(self, attempt: int, text: str, place: str | None) -> bytes:
         data = {
             "type": "generation.snapshot",
             "reply_id": self._reply_id,
             "attempt": attempt,
-            "offset": offset,
+            "offset": 0,
             "text": text,
         }
         return self._encode("generation.snapshot", data, entry_id=place)
+
+
+def _text_of(entries: list[StreamEntry]) -> tuple[str, bool]:
+    """Return the text of one attempt up to the first hole, and whether that is all of it."""
+    text = ""
+    for entry in entries:
+        document = entry.document
+        if document["type"] != "started" and document["offset"] != len(text):
+            return text, False
+        text += document["text"]
+    return text, True

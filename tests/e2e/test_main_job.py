@@ -5,7 +5,8 @@ import httpx2
 import pytest
 
 from libs.common.clock import new_id
-from tests.e2e.conftest import LIMIT, Person, Stack
+from tests.e2e.person import Person
+from tests.e2e.stack import LIMIT, Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -17,13 +17,18 @@ Event = dict[str, Any]
 
 
 class Stage:
-    """One reply, its writer and its readers."""
+    """One reply, its writer and its readers.
+
+    Attributes:
+        written: length of its text so far.
+    """
 
     def __init__(self, client: httpx2.AsyncClient, fakes: FakeServices, redis: Redis) -> None:
         self.client = client
         self.fakes = fakes
         self.redis = redis
         self.user_id, self.room_id, self.reply_id = new_id(), new_id(), new_id()
+        self.written = 0
         self.set_status("running")
 
     @property
@@ -51,9 +56,11 @@ class Stage:
         for text in texts:
             await writer.append(self.key, Entry("delta", attempt, offset, text))
             offset += len(text)
+        self.written = offset
 
-    async def end(self) -> None:
-        await ReplyWriter(self.redis).append(self.key, Entry("completed", 1, finish_reason="stop"))
+    async def end(self, attempt: int = 1) -> None:
+        end = Entry("completed", attempt, self.written, finish_reason="stop")
+        await ReplyWriter(self.redis).append(self.key, end)
 
     @asynccontextmanager
     async def watching(self, **options: Any) -> AsyncIterator[AsyncIterator[Event]]:

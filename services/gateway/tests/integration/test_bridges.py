@@ -13,7 +13,6 @@ import pytest
 from redis.asyncio import Redis
 
 from libs.common.clock import new_id
-from libs.common.replies import Entry, ReplyWriter
 from services.gateway.tests.integration.conftest import FakeServices, Start, eventually
 from services.gateway.tests.integration.stage import Stage
 
@@ -210,7 +209,7 @@ async def test_a_completion_that_starts_over_is_an_error_and_no_muddle(stage: St
         await eventually(stage.is_watched)
         await stage.write("old words")
         await stage.write("new", attempt=2)
-        await ReplyWriter(stage.redis).append(stage.key, Entry("completed", 2))
+        await stage.end(attempt=2)
 
     writing = asyncio.create_task(write())
     answer = await stage.client.post(

@@ -56,7 +56,7 @@ class Person:
                 word = self.word(reply_id, number)
                 await writer.append(key, Entry("delta", 1, offset, word))
                 offset += len(word)
-            await writer.append(key, Entry("completed", 1))
+            await writer.append(key, Entry("completed", 1, offset))
         feed = FeedStore(redis, redis)
         await feed.append(self.id, new_id(), {"type": "x", "whose": str(self.id)})
         await feed.append(self.id, new_id(), {"type": "chatroom.deleted"})

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from libs.common.clock import new_id
-from libs.common.replies import Entry, ReplyWriter
+from libs.common.replies import Entry
 from services.gateway.hub import MAX_QUEUED
 from services.gateway.tests.integration.conftest import FakeServices, Start, eventually
 from services.gateway.tests.integration.stage import Stage, all_of, text_of
@@ -75,7 +75,7 @@ async def test_a_new_attempt_replaces_what_was_shown(stage: Stage) -> None:
     await stage.write("old words")
     async with stage.watching() as events:
         await stage.write("new", attempt=2)
-        await ReplyWriter(stage.redis).append(stage.key, Entry("completed", 2))
+        await stage.end(attempt=2)
         assert text_of(await all_of(events)) == "new"
 
 
@@ -128,6 +128,19 @@ async def test_a_listener_is_not_left_hanging_when_the_end_is_lost_with_redis(st
     assert seen[-1]["type"] == "generation.completed"
 
 
+async def test_what_redis_lost_in_the_middle_comes_from_chat_in_the_end(stage: Stage) -> None:
+    await stage.write("one ")
+    async with stage.watching() as events:
+        await anext(events)
+        await stage.write("three", start=8)
+        stage.set_status("completed", "one two three")
+        await stage.end()
+        seen = await all_of(events)
+
+    assert text_of(seen) == "one two three"
+    assert seen[-1]["type"] == "generation.completed"
+
+
 async def test_a_lost_subscriber_is_replaced_and_nothing_is_missed(stage: Stage) -> None:
     await stage.write("one ")
     async with stage.watching() as events:
@@ -165,11 +178,10 @@ async def test_a_listener_that_falls_behind_still_gets_every_word(stage: Stage) 
     words = [f"{number} " for number in range(MAX_QUEUED * 3)]
     async with stage.watching() as events:
         await anext(events)
-        pipeline_offset = 0
         async with stage.redis.pipeline(transaction=True) as pipeline:
             for word in words:  # all in one write: no reader keeps up with that
-                dumped = Entry("delta", 1, pipeline_offset, word).dump()
-                pipeline_offset += len(word)
+                dumped = Entry("delta", 1, stage.written, word).dump()
+                stage.written += len(word)
                 pipeline.eval(_APPEND, 1, stage.key, dumped)
             await pipeline.execute()
         await stage.end()

@@ -77,6 +77,7 @@ async def test_a_reply_of_500_events_that_is_cut_after_each_is_whole(
             await writer.append(stages[0].key, Entry("delta", 1, offset, word))
             offset += len(word)
             await asyncio.sleep(0)
+        stages[0].written = offset
         await stages[0].end()
 
     writing = asyncio.create_task(write())

@@ -35,7 +35,7 @@ ONE_ATTEMPT = [
     entry(1, "started"),
     entry(2, "delta", text="äb"),
     entry(3, "delta", offset=2, text="c"),
-    entry(10, "completed"),
+    entry(10, "completed", offset=3),
 ]
 
 
@@ -86,6 +86,49 @@ def test_a_hole_in_the_deltas_is_noticed_and_a_snapshot_fills_it() -> None:
 
     assert (gap_noticed, replay.has_gap, replay.ended) == (True, False, True)
     assert text_of(told(events)) == "äbc"
+
+
+@pytest.mark.parametrize("left", [[1, 2, 3], [0, 2, 3], [0, 3], [3]])
+def test_behind_a_hole_that_nothing_fills_only_the_stored_reply_is_told(left: list[int]) -> None:
+    entries = [
+        entry(1, "delta", text="äb"),
+        entry(2, "delta", offset=2, text="c"),
+        entry(3, "delta", offset=3, text="d"),
+        entry(4, "completed", offset=4),
+    ]
+    replay = Replay("r")
+
+    first = replay.start_over([entries[number] for number in left])
+    told_before_the_end = told(first)
+    last = replay.end_as_stored({"status": "completed", "content": "äbcd"})
+
+    assert (replay.is_torn, replay.is_over) == (True, True)
+    assert text_of(told_before_the_end) == ("äb" if 0 in left else "")
+    assert [event["type"] for event in told_before_the_end] == ["generation.snapshot"]
+    assert b"id: " not in first
+    assert text_of(told(first + last)) == "äbcd"
+
+
+def test_a_new_attempt_heals_a_hole() -> None:
+    replay = Replay("r")
+    torn = replay.start_over([entry(3, "delta", offset=2, text="c")])
+    passed_by = replay.tell(entry(4, "delta", offset=3, text="d"))
+
+    healed = replay.tell(entry(5, "started", attempt=2))
+    healed += replay.tell(entry(6, "delta", attempt=2, text="new"))
+
+    assert passed_by == b""
+    assert not replay.is_torn
+    assert text_of(told(torn + healed)) == "new"
+
+
+def test_an_end_after_a_snapshot_is_written_as_its_listener_wants_it() -> None:
+    def frame(event: str, data: dict[str, Any], *, entry_id: str | None = None) -> bytes:
+        return b"frame\n"
+
+    frames = Replay("r", frame)
+
+    assert frames.start_over(ONE_ATTEMPT) == b"frame\nframe\n"
 
 
 @pytest.mark.parametrize(
