@@ -12,10 +12,10 @@ from typing import Any
 import uvloop
 
 from bench import (
+    closed_loop,
     gateway_forwarding,
     listing,
     machine,
-    message_to_reply,
     post_to_consumer,
     posting,
     report,
@@ -31,7 +31,7 @@ BENCHMARKS: dict[str, Callable[[System, Plan], Awaitable[Outcome]]] = {
     "listing": listing.run,
     "posting": posting.run,
     "post_to_consumer": post_to_consumer.run,
-    "message_to_reply": message_to_reply.run,
+    "closed_loop": closed_loop.run,
 }
 MAX_ROUNDS = 20
 

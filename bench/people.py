@@ -21,10 +21,10 @@ FROM generate_series(0, $1::int - 1) n
 ON CONFLICT DO NOTHING
 """
 _MOVE_IN = """
-INSERT INTO chat.chatroom (id, user_id, title, created_at, active_at)
+INSERT INTO chat.chatroom (id, user_id, title, title_source, created_at, active_at)
 SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid,
     ('00000000-0000-7000-8000-' || lpad((n % $3)::text, 12, '0'))::uuid,
-    'A room of the benchmark, number ' || n, now(), now()
+    'A room of the benchmark, number ' || n, $4, now(), now()
 FROM generate_series($1::int, $2::int - 1) n
 """
 
@@ -53,11 +53,20 @@ class People:
         """Store the users' plan, as if billing had announced it."""
         await admin.execute(_ENTITLE, USERS)
 
-    async def move_in(self, admin: "asyncpg.Connection[asyncpg.Record]", rooms: int) -> range:
-        """Make that many rooms that nobody has posted in, and return their numbers."""
+    async def move_in(
+        self, admin: "asyncpg.Connection[asyncpg.Record]", rooms: int, *, titled: bool = False
+    ) -> range:
+        """Make that many rooms that nobody has posted in, and return their numbers.
+
+        Args:
+            admin: a connection of the superuser.
+            rooms: how many.
+            titled: their owners gave them their titles, so the model is not asked for one.
+        """
         made = range(self._next_room, self._next_room + rooms)
         self._next_room = made.stop
-        await admin.execute(_MOVE_IN, made.start, made.stop, USERS)
+        source = "user" if titled else "default"
+        await admin.execute(_MOVE_IN, made.start, made.stop, USERS, source)
         return made
 
     def in_turn(self) -> Iterator[int]:

@@ -14,7 +14,8 @@ class Plan:
         requests: of a closed loop at most.
         open_seconds: of a load at a fixed rate.
         posts: messages posted.
-        replies: messages answered.
+        replies: messages answered, one after the other for each user.
+        at_once: messages answered that are posted at the same time.
     """
 
     rounds: int = 5
@@ -22,12 +23,21 @@ class Plan:
     requests: int = 60_000
     open_seconds: float = 2.5
     posts: int = 1000
-    replies: int = 200
+    replies: int = 300
+    at_once: int = 200
 
     @classmethod
     def quick(cls) -> Self:
         """Return a plan that shows that everything works, and nothing else."""
-        return cls(1, 0.3, 2000, 0.5, 160, 16)
+        return cls(
+            rounds=1,
+            seconds=0.3,
+            requests=2000,
+            open_seconds=0.5,
+            posts=160,
+            replies=40,
+            at_once=20,
+        )
 
     def with_rounds(self, rounds: int | None) -> "Plan":
         """Return the plan with another number of rounds, if there is one."""
