@@ -19,6 +19,7 @@ from bench import (
     post_to_consumer,
     posting,
     report,
+    streaming,
 )
 from bench.measures import Outcome, VoidError
 from bench.plan import Plan
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[System, Plan], Awaitable[Outcome]]] = {
     "posting": posting.run,
     "post_to_consumer": post_to_consumer.run,
     "closed_loop": closed_loop.run,
+    "streaming": streaming.run,
 }
 MAX_ROUNDS = 20
 

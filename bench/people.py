@@ -1,5 +1,6 @@
 """Who uses the measured system: users with tokens, and the rooms that they write in."""
 
+import time
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -14,6 +15,7 @@ LISTED_ROOMS = 20
 """A full first page of `GET /chatroom`."""
 
 _FIRST_FRESH_ROOM = 100_000
+_LOGIN_S = 7200  # longer than any run
 _ENTITLE = """
 INSERT INTO chat.entitlement (user_id, version, plan, messages_per_day)
 SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 1, 'pro', NULL
@@ -44,8 +46,9 @@ class People:
 
     def __init__(self) -> None:
         self.issuer = TokenIssuer()
+        expires_at = int(time.time()) + _LOGIN_S
         self.authorizations = [
-            f"Bearer {self.issuer.token(numbered(user))}" for user in range(USERS)
+            f"Bearer {self.issuer.token(numbered(user), exp=expires_at)}" for user in range(USERS)
         ]
         self._next_room = _FIRST_FRESH_ROOM
 

@@ -16,6 +16,8 @@ class Plan:
         posts: messages posted.
         replies: messages answered, one after the other for each user.
         at_once: messages answered that are posted at the same time.
+        chats: replies whose first word is timed.
+        stream_tokens: length of the replies that are streamed side by side.
     """
 
     rounds: int = 5
@@ -25,6 +27,8 @@ class Plan:
     posts: int = 1000
     replies: int = 300
     at_once: int = 200
+    chats: int = 100
+    stream_tokens: int = 280
 
     @classmethod
     def quick(cls) -> Self:
@@ -37,6 +41,8 @@ class Plan:
             posts=160,
             replies=40,
             at_once=20,
+            chats=20,
+            stream_tokens=80,
         )
 
     def with_rounds(self, rounds: int | None) -> "Plan":
