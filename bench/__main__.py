@@ -14,6 +14,7 @@ import uvloop
 from bench import (
     closed_loop,
     gateway_forwarding,
+    idle_connections,
     listing,
     machine,
     post_to_consumer,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[System, Plan], Awaitable[Outcome]]] = {
     "post_to_consumer": post_to_consumer.run,
     "closed_loop": closed_loop.run,
     "streaming": streaming.run,
+    "idle_connections": idle_connections.run,
 }
 MAX_ROUNDS = 20
 

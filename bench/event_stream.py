@@ -79,10 +79,9 @@ class StreamLane(asyncio.Protocol):
         """Whether the present stream has come to its proper end."""
         return self._is_over
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether the server has closed the connection."""
-        return self._is_cut
+    def is_alive(self, sign: bytes) -> bool:
+        """Return whether that has come and the stream goes on."""
+        return sign in self.body and not self._is_cut and not self._is_over
 
     def close(self) -> None:
         """Hang up."""

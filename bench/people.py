@@ -46,11 +46,13 @@ class People:
 
     def __init__(self) -> None:
         self.issuer = TokenIssuer()
-        expires_at = int(time.time()) + _LOGIN_S
-        self.authorizations = [
-            f"Bearer {self.issuer.token(numbered(user), exp=expires_at)}" for user in range(USERS)
-        ]
+        self.authorizations = self.log_in(range(USERS))
         self._next_room = _FIRST_FRESH_ROOM
+
+    def log_in(self, users: range) -> list[str]:
+        """Return what the users of these numbers send as `Authorization`."""
+        expires_at = int(time.time()) + _LOGIN_S
+        return [f"Bearer {self.issuer.token(numbered(user), exp=expires_at)}" for user in users]
 
     async def entitle(self, admin: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Store the users' plan, as if billing had announced it."""

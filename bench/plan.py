@@ -18,6 +18,7 @@ class Plan:
         at_once: messages answered that are posted at the same time.
         chats: replies whose first word is timed.
         stream_tokens: length of the replies that are streamed side by side.
+        connections: idle ones, at the same time; a multiple of 50.
     """
 
     rounds: int = 5
@@ -29,6 +30,7 @@ class Plan:
     at_once: int = 200
     chats: int = 100
     stream_tokens: int = 280
+    connections: int = 1000
 
     @classmethod
     def quick(cls) -> Self:
@@ -43,6 +45,7 @@ class Plan:
             at_once=20,
             chats=20,
             stream_tokens=80,
+            connections=50,
         )
 
     def with_rounds(self, rounds: int | None) -> "Plan":
