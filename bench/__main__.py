@@ -12,10 +12,12 @@ from typing import Any
 import uvloop
 
 from bench import (
+    big_rooms,
     closed_loop,
     gateway_forwarding,
     idle_connections,
     listing,
+    load,
     machine,
     post_to_consumer,
     posting,
@@ -36,6 +38,9 @@ BENCHMARKS: dict[str, Callable[[System, Plan], Awaitable[Outcome]]] = {
     "closed_loop": closed_loop.run,
     "streaming": streaming.run,
     "idle_connections": idle_connections.run,
+    "load": load.run,
+    # The last one: it ends ai and leaves a large table.
+    "big_rooms": big_rooms.run,
 }
 MAX_ROUNDS = 20
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,10 +30,14 @@ WHERE chatroom_id = ANY($1) AND id = ANY($2) AND ended_at IS NOT NULL
 """
 _STORED = """
 SELECT chatroom_id, array_agg(content ORDER BY id) AS texts, array_agg(status ORDER BY id) AS states
-FROM chat.message WHERE chatroom_id BETWEEN $1 AND $2 GROUP BY chatroom_id
+FROM chat.message WHERE chatroom_id = ANY($1) GROUP BY chatroom_id
+"""
+_ENDED_IN = """
+SELECT count(*) FROM chat.message
+WHERE chatroom_id = ANY($1) AND role = 'assistant' AND ended_at IS NOT NULL
 """
 _GENERATIONS = """
-SELECT count(*), coalesce(max(attempt), 0) FROM ai.generation WHERE chatroom_id BETWEEN $1 AND $2
+SELECT count(*), coalesce(max(attempt), 0) FROM ai.generation WHERE chatroom_id = ANY($1)
 """
 
 
@@ -115,16 +120,43 @@ async def converse(system: System, talks: list[Conversation]) -> Tally:
         return Tally(len(latencies), time.perf_counter() - started, latencies)
 
 
-async def ensure_answered_once(
-    admin: "asyncpg.Connection[asyncpg.Record]", rooms: range, *, turns: int
+async def until_answered(
+    admin: "asyncpg.Connection[asyncpg.Record]", rooms: Sequence[int], replies: int, within_s: float
 ) -> None:
+    """Wait until that many replies have ended in the rooms, well or not.
+
+    Raises:
+        VoidError: they are fewer for too long.
+    """
+    deadline, ended = time.monotonic() + within_s, -1
+    while ended < replies:
+        if time.monotonic() > deadline:
+            raise VoidError(f"{replies - ended} of {replies} replies are lost")
+        await asyncio.sleep(0.1)
+        ended = await admin.fetchval(_ENDED_IN, list(map(numbered, rooms)))
+
+
+async def ensure_untouched(
+    admin: "asyncpg.Connection[asyncpg.Record]", rooms: Iterable[int]
+) -> None:
+    """Raise VoidError if a message is stored in one of the rooms."""
+    if found := await admin.fetch(_STORED, list(map(numbered, rooms))):
+        raise VoidError(f"in {len(found)} rooms a post is stored that was refused")
+
+
+async def ensure_answered_once(
+    admin: "asyncpg.Connection[asyncpg.Record]", rooms: Sequence[int], *, turns: int
+) -> int:
     """Compare what chat stored with what was said, and count the generations.
+
+    Returns:
+        How often the model was asked for the reply for which it was asked most often.
 
     Raises:
         VoidError: a message is lost, doubled, out of order or has another one's reply.
     """
-    first, last = numbered(rooms.start), numbered(rooms.stop - 1)
-    stored = {row["chatroom_id"]: row for row in await admin.fetch(_STORED, first, last)}
+    ids = list(map(numbered, rooms))
+    stored = {row["chatroom_id"]: row for row in await admin.fetch(_STORED, ids)}
     for room in rooms:
         talk, found = Conversation(room, turns), stored.get(numbered(room))
         texts, states = (found["texts"], found["states"]) if found else ([], [])
@@ -134,7 +166,8 @@ async def ensure_answered_once(
             raise VoidError(f"messages are lost, doubled or out of order: {texts[::2]}")
         if not all(map(talk.is_answered, range(turns), texts[1::2])):
             raise VoidError(f"a reply is another message's: {texts}")
-    generations, attempts = await admin.fetchrow(_GENERATIONS, first, last) or (0, 0)
+    generations, attempts = await admin.fetchrow(_GENERATIONS, ids) or (0, 0)
     expected = len(rooms) * turns
-    if generations != expected or attempts != 1:
-        raise VoidError(f"{generations} generations and attempt {attempts}, not {expected} and 1")
+    if generations != expected:
+        raise VoidError(f"there are {generations} generations, not {expected}")
+    return int(attempts)

@@ -76,7 +76,8 @@ async def _side(system: System, *, rooms: int, turns: int, titled: bool) -> Samp
         return await converse(system, talks)
 
     sample = await measure(load, pids)
-    await ensure_answered_once(admin, numbers, turns=turns)
+    if (attempts := await ensure_answered_once(admin, numbers, turns=turns)) != 1:
+        raise VoidError(f"the model was asked {attempts} times for a reply")
     await admin.close()
     return without_children(sample)
 

@@ -135,14 +135,7 @@ def _gateway(system: System) -> Command:
     """Return a gateway that has nothing else to do, at a port of its own."""
     (usual,) = (each for each in system.stack.services() if each.name == "gateway")
     port = system.free_port()
-    env = {
-        **usual.env,
-        "PORT": str(port),
-        "HEARTBEAT_S": str(HEARTBEAT_S),
-        # All handshakes come from one address.
-        "ANONYMOUS_REQUESTS_PER_MINUTE": "1000000",
-        "ANONYMOUS_BURST": "100000",
-    }
+    env = {**usual.env, "PORT": str(port), "HEARTBEAT_S": str(HEARTBEAT_S)}
     return replace(usual, name="idle-gateway", port=port, env=env)
 
 

@@ -18,7 +18,12 @@ class Plan:
         at_once: messages answered that are posted at the same time.
         chats: replies whose first word is timed.
         stream_tokens: length of the replies that are streamed side by side.
-        connections: idle ones, at the same time; a multiple of 50.
+        connections: idle ones, at the same time.
+        big_room: messages of the big room.
+        load_seconds: of steady reads, and of steady messages.
+        burst: posts at once.
+        everything: rounds of everything.
+        asked: times that each kind of page or post is asked for.
     """
 
     rounds: int = 5
@@ -31,6 +36,11 @@ class Plan:
     chats: int = 100
     stream_tokens: int = 280
     connections: int = 1000
+    big_room: int = 500_000
+    asked: int = 100
+    load_seconds: float = 30.0
+    burst: int = 500
+    everything: int = 40
 
     @classmethod
     def quick(cls) -> Self:
@@ -46,6 +56,11 @@ class Plan:
             chats=20,
             stream_tokens=80,
             connections=50,
+            big_room=5000,
+            asked=10,
+            load_seconds=2.0,
+            burst=30,
+            everything=1,
         )
 
     def with_rounds(self, rounds: int | None) -> "Plan":

@@ -35,6 +35,8 @@ _SETTINGS = {
     # The limiter counts every request and refuses none.
     "USER_REQUESTS_PER_MINUTE": "1000000",
     "USER_BURST": "100000",
+    "ANONYMOUS_REQUESTS_PER_MINUTE": "1000000",
+    "ANONYMOUS_BURST": "100000",
     # A reply of the emulator comes at once, so that we measure ourselves.
     "GEMINI_MODEL": "gemini-3.8-flash",
 }
