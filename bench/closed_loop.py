@@ -37,8 +37,12 @@ async def run(system: System, plan: Plan) -> Outcome:
     """Measure answered messages a second and their CPU, and how long many at once take."""
     await system.require("auth", *SERVERS, "gemini", "chat", "ai", "gateway")
     await system.tidy()
+    calls: list[float] = []
     rounds = await interleaved(
-        {"loop": partial(_loop, system, plan), "at once": partial(_at_once, system, plan)},
+        {
+            "loop": partial(_loop, system, plan, calls),
+            "at once": partial(_at_once, system, plan, calls),
+        },
         plan.rounds,
     )
     if dead := await dead_letters(system.stack.rabbitmq.url):
@@ -46,7 +50,7 @@ async def run(system: System, plan: Plan) -> Outcome:
     samples = [sample for each in rounds for sample in each.values()]
     return Outcome(
         rounds=rounds,
-        figures=_figures(rounds, plan),
+        figures=[*_figures(rounds, plan), Figure("calls to the model for a reply, at most", calls)],
         counts={
             "replies compared": sum(each.operations for each in samples),
             "lost": 0,
@@ -56,17 +60,19 @@ async def run(system: System, plan: Plan) -> Outcome:
     )
 
 
-async def _loop(system: System, plan: Plan) -> Sample:
-    return await _side(system, rooms=USERS, turns=plan.replies // USERS, titled=False)
+async def _loop(system: System, plan: Plan, calls: list[float]) -> Sample:
+    return await _side(system, calls, rooms=USERS, turns=plan.replies // USERS, titled=False)
 
 
-async def _at_once(system: System, plan: Plan) -> Sample:
+async def _at_once(system: System, plan: Plan, calls: list[float]) -> Sample:
     async with system.model_paced(first_token_ms=MODEL_MS, chunk_ms=0):
         # With a title already: else the model would be asked for one, which is not what we time.
-        return await _side(system, rooms=plan.at_once, turns=1, titled=True)
+        return await _side(system, calls, rooms=plan.at_once, turns=1, titled=True)
 
 
-async def _side(system: System, *, rooms: int, turns: int, titled: bool) -> Sample:
+async def _side(
+    system: System, calls: list[float], *, rooms: int, turns: int, titled: bool
+) -> Sample:
     admin = await system.connect()
     numbers = await system.people.move_in(admin, rooms, titled=titled)
     talks = [Conversation(room, turns) for room in numbers]
@@ -76,8 +82,7 @@ async def _side(system: System, *, rooms: int, turns: int, titled: bool) -> Samp
         return await converse(system, talks)
 
     sample = await measure(load, pids)
-    if (attempts := await ensure_answered_once(admin, numbers, turns=turns)) != 1:
-        raise VoidError(f"the model was asked {attempts} times for a reply")
+    calls.append(await ensure_answered_once(admin, numbers, turns=turns))
     await admin.close()
     return without_children(sample)
 

@@ -34,7 +34,7 @@ class Plan:
     replies: int = 300
     at_once: int = 200
     chats: int = 100
-    stream_tokens: int = 280
+    stream_tokens: int = 400
     connections: int = 1000
     big_room: int = 500_000
     asked: int = 100
