@@ -72,6 +72,7 @@ def make_brokers(url: str, *, service: str, prefetch: int) -> Brokers:
         logger=None,
         reconnect_interval=RECONNECT_S,
         graceful_timeout=10.0,
+        apply_types=False,  # libs.common.subscriptions does it
         default_channel=Channel(prefetch_count=prefetch),
         middlewares=[_retrying(publish, service)],
     )

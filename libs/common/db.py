@@ -39,8 +39,16 @@ class _BoundedPool(Pool):
         return super().acquire(timeout=timeout)
 
 
+async def _leave_as_it_is(conn: Connection) -> None:
+    """Reset nothing; asyncpg has rolled back."""
+
+
 async def open_pool(dsn: str, *, schema: str, max_size: int = 10) -> Pool:
     """Open a pool whose connections see only `schema`; it raises TimeoutError while it is empty.
+
+    A connection comes back as it was left, but for an open transaction, which is rolled back: do
+    not SET, LISTEN or lock for longer than a transaction. Cleaning up after that would cost each
+    use a round trip.
 
     Args:
         dsn: `postgresql://` URL of the service's own role.
@@ -61,6 +69,7 @@ async def open_pool(dsn: str, *, schema: str, max_size: int = 10) -> Pool:
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         timeout=ACQUIRE_TIMEOUT_S,
+        reset=_leave_as_it_is,
         command_timeout=COMMAND_TIMEOUT_S,
         server_settings={"search_path": schema, "application_name": f"thoughtflow.{schema}"},
     )

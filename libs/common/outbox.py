@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import UUID
 
 import structlog
 from faststream.rabbit import RabbitBroker
@@ -32,11 +33,13 @@ async def add(conn: Connection, event: Event) -> None:
         raise RuntimeError(f"outbox.add({event.TYPE}) outside a transaction")
     await conn.execute(
         "INSERT INTO outbox (event_id, type, payload, traceparent) VALUES ($1, $2, $3, $4)",
-        event.event_id,
-        event.TYPE,
-        event.model_dump_json(),
-        traceparent(),
+        *row(event),
     )
+
+
+def row(event: Event) -> tuple[UUID, str, str, str | None]:
+    """Return `event_id`, `type`, `payload` and `traceparent`, for a statement that does it all."""
+    return event.event_id, event.TYPE, event.model_dump_json(), traceparent()
 
 
 def traceparent() -> str | None:

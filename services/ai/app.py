@@ -25,8 +25,7 @@ def create_app(settings: Settings) -> FastAPI:
                 "postgres": lambda: res.db.fetchval("SELECT 1"),
                 "rabbitmq": lambda: res.brokers.publish.ping(timeout=1),
             }
-            res.brokers.consume.context.set_global("resources", res)
-            res.brokers.consume.include_router(consumers.make_router())
+            res.brokers.consume.include_router(consumers.make_router(res))
             async with res.brokers.running(), res.relay.running(), inbox.purging(res.db):
                 yield
 

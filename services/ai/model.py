@@ -8,7 +8,6 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any, Protocol
 
 import httpx2
@@ -17,7 +16,7 @@ from google.genai import errors as genai_errors
 from google.genai import types
 from pydantic import ValidationError
 
-from libs.common.events import Usage
+from services.ai.chunks import Chunk
 from services.ai.errors import (
     ContentBlockedError,
     ModelError,
@@ -93,22 +92,18 @@ class Gemini:
         finish_reason, wrote = "", False
         async with aclosing(self._chunks(prompt, model)) as chunks:
             async for chunk in chunks:
-                candidate = chunk.candidates[0] if chunk.candidates else None
-                if candidate is not None and candidate.finish_reason is not None:
-                    finish_reason = candidate.finish_reason.name
-                text = _visible_text(candidate)
+                finish_reason = chunk.finish_reason or finish_reason
+                text = chunk.text
                 wrote = wrote or bool(text.strip())
-                is_blocked = _is_blocked(chunk)
-                yield Piece(text, _usage(chunk), is_last=bool(finish_reason) or is_blocked)
+                is_blocked = chunk.is_blocked
+                yield Piece(text, chunk.usage, is_last=bool(finish_reason) or is_blocked)
                 if is_blocked:
                     raise ContentBlockedError(
                         "the model's safety rules refuse this message; put it differently"
                     )
         yield Piece("", finish_reason=ensure_good(finish_reason, wrote=wrote))
 
-    async def _chunks(
-        self, prompt: Prompt, model: str
-    ) -> AsyncGenerator[types.GenerateContentResponse, None]:
+    async def _chunks(self, prompt: Prompt, model: str) -> AsyncGenerator[Chunk, None]:
         """Yield Gemini's chunks, with our timeouts and errors in place of the SDK's."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.total_timeout_s
@@ -117,18 +112,18 @@ class Gemini:
         _opened.set(opened)
         try:
             async with asyncio.timeout_at(min(clock() + silence_s, deadline)):
-                stream = await self._client.aio.models.generate_content_stream(
-                    model=model,
-                    contents=_contents(prompt),
-                    config=_config(prompt.instruction, prompt.max_output_tokens),
+                # Not `models.generate_content_stream`: see decision 16.
+                stream = await self._client._api_client.async_request_streamed(  # noqa: SLF001
+                    "post", f"models/{model}:streamGenerateContent?alt=sse", _body(prompt)
                 )
             while True:
                 async with asyncio.timeout_at(min(clock() + silence_s, deadline)):
-                    chunk = await anext(stream, None)
-                if chunk is None:
+                    event = await anext(stream, None)
+                if event is None:
                     return
                 silence_s = self._settings.silence_timeout_s
-                yield chunk
+                # Not `model_validate_json`: to pydantic a lone surrogate is no JSON.
+                yield Chunk.model_validate(json.loads(event.body))
         except genai_errors.APIError as exc:
             raise _translated(exc) from exc
         except (TimeoutError, httpx2.ReadTimeout) as exc:
@@ -180,50 +175,17 @@ def ensure_good(finish_reason: str, *, wrote: bool) -> str:
     return _DONE[finish_reason]
 
 
-@lru_cache(maxsize=8)
-def _config(instruction: str, max_output_tokens: int) -> types.GenerateContentConfig:
-    return types.GenerateContentConfig(
-        system_instruction=instruction,
-        max_output_tokens=max_output_tokens,
-        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
-    )
-
-
-def _contents(prompt: Prompt) -> list[types.Content]:
-    return [
-        types.Content(
-            role="user" if turn.role == "user" else "model",
-            parts=[types.Part.from_text(text=turn.content)],
-        )
+def _body(prompt: Prompt) -> dict[str, object]:
+    """Return the request, https://ai.google.dev/api/generate-content#request-body."""
+    contents = [
+        {"role": "user" if turn.role == "user" else "model", "parts": [{"text": turn.content}]}
         for turn in prompt.turns
     ]
-
-
-def _is_blocked(chunk: types.GenerateContentResponse) -> bool:
-    return chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason is not None
-
-
-def _visible_text(candidate: types.Candidate | None) -> str:
-    if candidate is None or candidate.content is None:
-        return ""
-    parts = candidate.content.parts or []
-    text = "".join(part.text or "" for part in parts if not part.thought)
-    # PostgreSQL cannot hold NUL, nor UTF-8 a lone surrogate.
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
-
-
-def _usage(chunk: types.GenerateContentResponse) -> Usage | None:
-    told = chunk.usage_metadata
-    if told is None:
-        return None
-    return Usage(
-        prompt=told.prompt_token_count or 0,
-        cached=told.cached_content_token_count or 0,
-        output=told.candidates_token_count or 0,
-        thoughts=told.thoughts_token_count or 0,
-        tools=told.tool_use_prompt_token_count or 0,
-        total=told.total_token_count or 0,
-    )
+    return {
+        "contents": contents,
+        "systemInstruction": {"parts": [{"text": prompt.instruction}]},
+        "generationConfig": {"maxOutputTokens": prompt.max_output_tokens},
+    }
 
 
 def _translated(exc: genai_errors.APIError) -> ModelError:

@@ -29,8 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
                 "postgres": lambda: res.db.execute("SELECT 1"),
                 "rabbitmq": lambda: res.brokers.publish.ping(1),
             }
-            res.brokers.consume.context.set_global("resources", res)
-            res.brokers.consume.include_router(consumers.make_router())
+            res.brokers.consume.include_router(consumers.make_router(res))
             async with (
                 res.brokers.running(),
                 res.relay.running(),

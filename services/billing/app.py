@@ -28,8 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
                 "postgres": lambda: _ping(res.db),
                 "rabbitmq": lambda: res.brokers.publish.ping(1),
             }
-            res.brokers.consume.context.set_global("resources", res)
-            res.brokers.consume.include_router(consumers.make_router())
+            res.brokers.consume.include_router(consumers.make_router(res))
             async with (
                 res.brokers.running(),
                 res.relay.running(),

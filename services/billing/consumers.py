@@ -1,24 +1,15 @@
-"""Billing's subscriptions: one handler per event, each calls one action."""
+"""Billing's subscriptions."""
 
-from typing import Annotated
-
-from faststream import Context
 from faststream.rabbit import RabbitRouter
 
 from libs.common.events import UserRegistered
-from libs.common.topology import EVENTS, queue
+from libs.common.subscriptions import Subscriptions
 from services.billing.actions import users
 from services.billing.resources import Resources
 
-Res = Annotated[Resources, Context("resources")]
 
-
-def make_router() -> RabbitRouter:
-    """Return the subscribers of one app; two apps in a process must not share them."""
-    router = RabbitRouter()
-
-    @router.subscriber(queue("billing", UserRegistered), EVENTS)
-    async def on_user_registered(event: UserRegistered, res: Res) -> None:
-        await users.record_user(res, event)
-
-    return router
+def make_router(res: Resources) -> RabbitRouter:
+    """Return the subscriptions of one running billing."""
+    events = Subscriptions("billing", res)
+    events.on(UserRegistered, users.record_user)
+    return events.router

@@ -40,9 +40,14 @@ class UserLocks:
                 async with asyncio.timeout_at(deadline):
                     await stack.enter_async_context(self._slots)
                     conn = await stack.enter_async_context(self._db.acquire())
-                    taken = await customers.try_lock_user(conn, user_id)
-                if taken:
-                    # Going back to its pool, the connection lets go of the lock.
-                    yield conn
-                    return
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        taken = await customers.try_lock_user(conn, user_id)
+                    if taken:
+                        yield conn
+                        await customers.unlock_user(conn, user_id)
+                        return
+                except BaseException:
+                    conn.terminate()  # else who gets it next may hold the lock
+                    raise
             await asyncio.sleep(POLL_S)

@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated
 
 import structlog
 from aiormq.exceptions import AMQPError
-from faststream import Context
 from faststream.rabbit import RabbitRouter
 
 from libs.common.broker import RECONNECT_S, make_brokers
@@ -20,25 +18,33 @@ from libs.common.events import (
     MessageChanged,
     SubscriptionChanged,
 )
-from libs.common.topology import EVENTS, queue
+from libs.common.subscriptions import Subscriptions
 from services.gateway.events import feed_document
 from services.gateway.feed import FeedStore
 
 log = structlog.stdlib.get_logger()
-Feed = Annotated[FeedStore, Context("feed")]
+Told = (
+    ChatroomChanged
+    | MessageChanged
+    | AIReplyStarted
+    | AIReplyReady
+    | AIReplyFailed
+    | AIReplyStopped
+    | SubscriptionChanged
+)
 
 
-def make_router() -> RabbitRouter:
+def make_router(feed: FeedStore) -> RabbitRouter:
     """Return the subscriptions of one running gateway."""
-    router = RabbitRouter()
-    router.subscriber(queue("gateway", ChatroomChanged), EVENTS)(on_chatroom_changed)
-    router.subscriber(queue("gateway", MessageChanged), EVENTS)(on_message_changed)
-    router.subscriber(queue("gateway", AIReplyStarted), EVENTS)(on_ai_reply_started)
-    router.subscriber(queue("gateway", AIReplyReady), EVENTS)(on_ai_reply_ready)
-    router.subscriber(queue("gateway", AIReplyFailed), EVENTS)(on_ai_reply_failed)
-    router.subscriber(queue("gateway", AIReplyStopped), EVENTS)(on_ai_reply_stopped)
-    router.subscriber(queue("gateway", SubscriptionChanged), EVENTS)(on_subscription_changed)
-    return router
+    events = Subscriptions("gateway", feed)
+    events.on(ChatroomChanged, tell)
+    events.on(MessageChanged, tell)
+    events.on(AIReplyStarted, tell)
+    events.on(AIReplyReady, tell)
+    events.on(AIReplyFailed, tell)
+    events.on(AIReplyStopped, tell)
+    events.on(SubscriptionChanged, tell)
+    return events.router
 
 
 @asynccontextmanager
@@ -51,8 +57,7 @@ async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterato
     async def consume() -> None:
         while True:
             brokers = make_brokers(url, service="gateway", prefetch=prefetch)
-            brokers.consume.context.set_global("feed", feed)
-            brokers.consume.include_router(make_router())
+            brokers.consume.include_router(make_router(feed))
             try:
                 async with brokers.running():
                     await asyncio.Event().wait()
@@ -69,36 +74,6 @@ async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterato
             await task
 
 
-async def on_chatroom_changed(event: ChatroomChanged, feed: Feed) -> None:
-    """Tell that a room was made, changed or deleted."""
-    await feed.append(event.user_id, event.event_id, feed_document(event))
-
-
-async def on_message_changed(event: MessageChanged, feed: Feed) -> None:
-    """Tell that a message was stored, changed or deleted."""
-    await feed.append(event.user_id, event.event_id, feed_document(event))
-
-
-async def on_ai_reply_started(event: AIReplyStarted, feed: Feed) -> None:
-    """Tell that a reply is being written."""
-    await feed.append(event.user_id, event.event_id, feed_document(event))
-
-
-async def on_ai_reply_ready(event: AIReplyReady, feed: Feed) -> None:
-    """Tell the finished reply."""
-    await feed.append(event.user_id, event.event_id, feed_document(event))
-
-
-async def on_ai_reply_failed(event: AIReplyFailed, feed: Feed) -> None:
-    """Tell why there is no reply."""
-    await feed.append(event.user_id, event.event_id, feed_document(event))
-
-
-async def on_ai_reply_stopped(event: AIReplyStopped, feed: Feed) -> None:
-    """Tell what there is of a stopped reply."""
-    await feed.append(event.user_id, event.event_id, feed_document(event))
-
-
-async def on_subscription_changed(event: SubscriptionChanged, feed: Feed) -> None:
-    """Tell what the user may do now."""
+async def tell(feed: FeedStore, event: Told) -> None:
+    """Tell the user's devices."""
     await feed.append(event.user_id, event.event_id, feed_document(event))

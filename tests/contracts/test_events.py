@@ -50,19 +50,20 @@ def test_every_event_has_a_consumer_that_is_a_service() -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_subscribes_to_what_the_topology_sends_it(service: str) -> None:
     path = ROOT / f"services/{service}/consumers.py"
-    subscribed = _subscriptions(path.read_text(encoding="utf-8")) if path.exists() else []
+    subscribed = _subscriptions(path.read_text(encoding="utf-8"), service) if path.exists() else []
     sent = {event.__name__ for event, to in topology.CONSUMERS.items() if service in to}
-    assert sorted(subscribed) == sorted((service, event) for event in sent)
+    assert sorted(subscribed) == sorted(sent)
 
 
-def _subscriptions(source: str) -> list[tuple[str, str]]:
-    """Return (consumer, event) of each `queue("consumer", Event)` in a module."""
+def _subscriptions(source: str, service: str) -> list[str]:
+    """Return the event of each `events.on(Event, action)` in a module of that service's."""
+    assert f'events = Subscriptions("{service}", ' in source
     found = []
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Call(
-                func=ast.Name(id="queue"),
-                args=[ast.Constant(value=str(consumer)), ast.Name(id=event)],
+                func=ast.Attribute(value=ast.Name(id="events"), attr="on"),
+                args=[ast.Name(id=event), _],
             ):
-                found.append((consumer, event))
+                found.append(event)
     return found

@@ -11,7 +11,7 @@ MAX_LINES = 300
 EVERY_SERVICE = {"__init__", "__main__", "app", "errors", "resources", "rules", "settings", "store"}
 WITH_SCHEMA = EVERY_SERVICE | {"actions", "consumers", "models"}
 MODULES = {
-    "ai": WITH_SCHEMA | {"api", "breaker", "catalogue", "live", "model", "worker"},
+    "ai": WITH_SCHEMA | {"api", "breaker", "catalogue", "chunks", "live", "model", "worker"},
     "auth": WITH_SCHEMA
     | {"api", "codes", "derivation", "identifiers", "refresh_tokens", "senders", "tokens"},
     "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},

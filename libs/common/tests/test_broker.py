@@ -4,7 +4,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from faststream.rabbit import RabbitRouter
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from libs.common import topology
@@ -12,6 +11,7 @@ from libs.common.broker import Brokers, make_brokers
 from libs.common.clock import new_id
 from libs.common.errors import NotFoundError, UnavailableError
 from libs.common.events import UserRegistered
+from libs.common.subscriptions import Subscriptions
 from libs.common.testing import eventually
 from libs.common.topology import EVENTS, queue
 
@@ -36,7 +36,7 @@ class Handler:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, event: UserRegistered) -> None:
+    async def handle(self, event: UserRegistered) -> None:
         self.seen.append(event)
         await self.gate.wait()
         if self.outcomes:
@@ -51,13 +51,9 @@ def handler() -> Handler:
 @pytest.fixture
 async def brokers(rabbitmq_url: str, handler: Handler) -> AsyncIterator[Brokers]:
     brokers = make_brokers(rabbitmq_url, service="billing", prefetch=5)
-    router = RabbitRouter()
-
-    async def on_user_registered(event: UserRegistered) -> None:
-        await handler(event)
-
-    router.subscriber(queue("billing", UserRegistered), EVENTS)(on_user_registered)
-    brokers.consume.include_router(router)
+    events = Subscriptions("billing", handler)
+    events.on(UserRegistered, Handler.handle)
+    brokers.consume.include_router(events.router)
     await brokers.publish.start()
     await topology.declare(brokers.publish)
     for name in (queue("billing", UserRegistered), topology.DEAD_LETTERS):

@@ -5,7 +5,6 @@ import random
 
 import structlog
 
-from libs.common import outbox
 from libs.common.clock import utc_now
 from libs.common.db import OUTAGES
 from libs.common.events import (
@@ -65,31 +64,19 @@ async def answer_message(res: Resources, event: MessagePosted) -> None:
 
 
 async def _claim(res: Resources, event: MessagePosted) -> Claim | None:
-    model = event.model or res.settings.gemini_model
-    async with res.db.acquire() as conn, conn.transaction():
-        claim = await store.claim_generation(
-            conn,
-            generation_id=event.reply_id,
-            user_id=event.user_id,
-            chatroom_id=event.chatroom_id,
-            worker=res.worker.id,
-            model=model,
-            now=utc_now(),
-        )
+    started = AIReplyStarted(
+        user_id=event.user_id,
+        chatroom_id=event.chatroom_id,
+        reply_id=event.reply_id,
+        attempt=1,  # the claim tells which
+        model=event.model or res.settings.gemini_model,
+    )
+    async with res.db.acquire() as conn:
+        claim = await store.claim_generation(conn, started, worker=res.worker.id, now=utc_now())
         if claim is None:
             if await store.has_ended(conn, event.reply_id):
                 return None
             raise GenerationBusyError("another worker is writing the reply")
-        await outbox.add(
-            conn,
-            AIReplyStarted(
-                user_id=event.user_id,
-                chatroom_id=event.chatroom_id,
-                reply_id=event.reply_id,
-                attempt=claim.attempt,
-                model=model,
-            ),
-        )
     res.relay.nudge()
     return claim
 
@@ -220,7 +207,7 @@ async def _complete(res: Resources, run: Run) -> None:
         model=draft.model,
         usage=draft.usage,
     )
-    if not await _end(res, run, ready, status="completed"):
+    if not await _end(res, run, ready):
         return
     await run.live.end(Entry("completed", draft.attempt, finish_reason=draft.finish_reason))
     if run.event.wants_title:
@@ -238,7 +225,7 @@ async def _fail(res: Resources, run: Run, error: ModelError) -> None:
         detail=str(error),
         retryable=error.transient,
     )
-    if await _end(res, run, failed, status="failed", problem_code=error.code):
+    if await _end(res, run, failed):
         problem = {"code": error.code, "detail": str(error), "retryable": error.transient}
         await run.live.end(Entry("failed", run.draft.attempt, problem=problem))
 
@@ -252,31 +239,15 @@ async def _stop(res: Resources, run: Run) -> None:
         content=run.draft.text,
         model=run.draft.model or None,
     )
-    if await _end(res, run, stopped, status="stopped"):
+    if await _end(res, run, stopped):
         await run.live.end(Entry("stopped", run.draft.attempt))
 
 
-async def _end(
-    res: Resources,
-    run: Run,
-    event: AIReplyReady | AIReplyFailed | AIReplyStopped,
-    *,
-    status: str,
-    problem_code: str | None = None,
-) -> bool:
+async def _end(res: Resources, run: Run, event: store.End) -> bool:
     """Store end, ledger row and event, all or none; false if the reply is no longer ours."""
-    async with res.db.acquire() as conn, conn.transaction():
-        if not await store.end_generation(
-            conn,
-            event.reply_id,
-            run.draft,
-            run.bill.charge(),
-            status=status,
-            worker=res.worker.id,
-            problem_code=problem_code,
-            now=utc_now(),
-        ):
-            return False
-        await outbox.add(conn, event)
-    res.relay.nudge()
-    return True
+    charge = run.bill.charge()
+    async with res.db.acquire() as conn:
+        ended = await store.end_generation(conn, event, charge, worker=res.worker.id, now=utc_now())
+    if ended:
+        res.relay.nudge()
+    return ended

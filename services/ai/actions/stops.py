@@ -1,7 +1,5 @@
 """End a reply because its user wants that, whatever its state."""
 
-from uuid import UUID
-
 from libs.common import outbox
 from libs.common.clock import utc_now
 from libs.common.db import Connection
@@ -9,7 +7,7 @@ from libs.common.events import AIReplyStopped, ReplyStopRequested, Usage
 from libs.common.replies import Entry
 from services.ai.catalogue import UNPRICED
 from services.ai.live import LiveReply, stream_key_of
-from services.ai.models import Charge, Draft, Running
+from services.ai.models import Charge
 from services.ai.resources import Resources
 from services.ai.store import generations as store
 from services.ai.worker import channel_of
@@ -22,8 +20,6 @@ async def stop_reply(res: Resources, event: ReplyStopRequested) -> None:
     """
     async with res.db.acquire() as conn, conn.transaction():
         stopped = await _stop_here(conn, event)
-        if stopped is not None:
-            await outbox.add(conn, stopped)
     if stopped is not None:
         res.relay.nudge()
         live = LiveReply(res.replies, stream_key_of(event), stopped.attempt)
@@ -35,30 +31,20 @@ async def _stop_here(conn: Connection, event: ReplyStopRequested) -> AIReplyStop
     if await store.insert_tombstone(
         conn, event.reply_id, user_id=event.user_id, chatroom_id=event.chatroom_id, now=now
     ):
-        return _stopped(event, attempt=1, model=None)
+        stopped = _stopped(event, attempt=1, model=None)
+        await outbox.add(conn, stopped)
+        return stopped
     running = await store.request_stop(conn, event.reply_id, user_id=event.user_id, now=now)
     if running is None:
         return None
     if not running.is_orphan:
         await store.notify_worker(conn, channel_of(running.worker), event.reply_id)
         return None
-    await _end_orphan(conn, event.reply_id, running)
-    return _stopped(event, attempt=running.attempt, model=running.model)
-
-
-async def _end_orphan(conn: Connection, reply_id: UUID, running: Running) -> None:
+    stopped = _stopped(event, attempt=running.attempt, model=running.model)
     # What its worker had spent is lost with it.
     charge = Charge(running.model, Usage(), UNPRICED, cost_micros=0, estimated=True)
-    await store.end_generation(
-        conn,
-        reply_id,
-        Draft(running.attempt),
-        charge,
-        status="stopped",
-        worker=running.worker,
-        problem_code=None,
-        now=utc_now(),
-    )
+    await store.end_generation(conn, stopped, charge, worker=running.worker, now=now)
+    return stopped
 
 
 def _stopped(event: ReplyStopRequested, *, attempt: int, model: str | None) -> AIReplyStopped:

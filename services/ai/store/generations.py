@@ -3,8 +3,17 @@
 from datetime import datetime
 from uuid import UUID
 
+from libs.common import outbox
 from libs.common.db import COMMAND_TIMEOUT_S, Connection
-from services.ai.models import Charge, Claim, Draft, Running
+from libs.common.events import AIReplyFailed, AIReplyReady, AIReplyStarted, AIReplyStopped
+from services.ai.models import Charge, Claim, Running
+
+End = AIReplyReady | AIReplyFailed | AIReplyStopped
+_STATUS: dict[type[End], str] = {
+    AIReplyReady: "completed",
+    AIReplyFailed: "failed",
+    AIReplyStopped: "stopped",
+}
 
 
 async def hold_worker_lock(conn: Connection, worker: int) -> None:
@@ -13,38 +22,39 @@ async def hold_worker_lock(conn: Connection, worker: int) -> None:
 
 
 async def claim_generation(
-    conn: Connection,
-    *,
-    generation_id: UUID,
-    user_id: UUID,
-    chatroom_id: UUID,
-    worker: int,
-    model: str,
-    now: datetime,
+    conn: Connection, started: AIReplyStarted, *, worker: int, now: datetime
 ) -> Claim | None:
-    """Make `worker` the one that writes the reply.
+    """Make `worker` the one that writes the reply, and announce that with the attempt it got.
 
     None if the reply has ended or its worker lives. A worker lives as long as it holds its advisory
     lock; `worker` itself counts as gone, so that a handler that failed can start over.
     """
     row = await conn.fetchrow(
         """
-        INSERT INTO generation AS g
-            (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
-        VALUES ($1, $2, $3, 'running', 1, $4, $5, $6)
-        ON CONFLICT (id) DO UPDATE SET attempt = g.attempt + 1, worker = EXCLUDED.worker
-        WHERE g.status = 'running' AND CASE
-            WHEN g.worker = EXCLUDED.worker THEN true
-            ELSE pg_try_advisory_xact_lock_shared(g.worker) -- shared: many may claim at once
-        END
-        RETURNING attempt, stop_requested_at IS NOT NULL AS stop_requested
+        WITH claimed AS (
+            INSERT INTO generation AS g
+                (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
+            VALUES ($1, $2, $3, 'running', 1, $4, $5, $6)
+            ON CONFLICT (id) DO UPDATE SET attempt = g.attempt + 1, worker = EXCLUDED.worker
+            WHERE g.status = 'running' AND CASE
+                WHEN g.worker = EXCLUDED.worker THEN true
+                ELSE pg_try_advisory_xact_lock_shared(g.worker) -- shared: many may claim at once
+            END
+            RETURNING attempt, stop_requested_at IS NOT NULL AS stop_requested
+        ), announced AS (
+            INSERT INTO outbox (event_id, type, payload, traceparent)
+            SELECT $7, $8, jsonb_set($9::jsonb, '{attempt}', to_jsonb(attempt))::text, $10
+            FROM claimed
+        )
+        SELECT attempt, stop_requested FROM claimed
         """,
-        generation_id,
-        user_id,
-        chatroom_id,
+        started.reply_id,
+        started.user_id,
+        started.chatroom_id,
         worker,
-        model,
+        started.model,
         now,
+        *outbox.row(started),
     )
     return None if row is None else Claim(**row)
 
@@ -155,42 +165,42 @@ async def asked_to_stop(conn: Connection, generation_ids: list[UUID]) -> list[UU
 
 async def end_generation(
     conn: Connection,
-    generation_id: UUID,
-    draft: Draft,
+    event: End,
     charge: Charge,
     *,
-    status: str,
     worker: int,
-    problem_code: str | None,
     now: datetime,
 ) -> bool:
-    """Store the end of an attempt with its ledger row.
+    """Store the end of an attempt with its ledger row and the event that announces it.
 
-    Neither, and false, if the attempt is no longer the newest, or has ended.
+    None of it, and false, if the attempt is no longer the newest, or has ended.
     """
     ended = await conn.fetchval(
         """
         WITH ended AS (
-            UPDATE generation SET status = $4, finish_reason = nullif($5, ''), problem_code = $6,
+            UPDATE generation SET status = $4, finish_reason = $5, problem_code = $6,
                 model = $7, ended_at = $8
             WHERE id = $1 AND attempt = $2 AND worker = $3 AND status = 'running'
             RETURNING id, user_id, chatroom_id
+        ), charged AS (
+            INSERT INTO usage_ledger (
+                kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
+                output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version,
+                cost_micros, estimated, ended_at)
+            SELECT 'reply', id, user_id, chatroom_id, $7, $9::bigint, $10::bigint, $11::bigint,
+                $12::bigint, $13::bigint, $14::bigint, $15::text, $16::bigint, $17::boolean, $8
+            FROM ended
         )
-        INSERT INTO usage_ledger (
-            kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
-            output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros,
-            estimated, ended_at)
-        SELECT 'reply', id, user_id, chatroom_id, $7, $9::bigint, $10::bigint, $11::bigint,
-            $12::bigint, $13::bigint, $14::bigint, $15::text, $16::bigint, $17::boolean, $8
-        FROM ended
+        INSERT INTO outbox (event_id, type, payload, traceparent)
+        SELECT $18, $19, $20, $21 FROM ended
         RETURNING true
         """,
-        generation_id,
-        draft.attempt,
+        event.reply_id,
+        event.attempt,
         worker,
-        status,
-        draft.finish_reason,
-        problem_code,
+        _STATUS[type(event)],
+        event.finish_reason if isinstance(event, AIReplyReady) else None,
+        event.code if isinstance(event, AIReplyFailed) else None,
         charge.model,
         now,
         charge.usage.prompt,
@@ -202,5 +212,6 @@ async def end_generation(
         charge.price_version,
         charge.cost_micros,
         charge.estimated,
+        *outbox.row(event),
     )
     return ended is not None

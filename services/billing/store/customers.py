@@ -13,11 +13,16 @@ async def ping(conn: Connection) -> None:
 
 
 async def try_lock_user(conn: Connection, user_id: UUID) -> bool:
-    """Lock the user until the connection returns to its pool; false if another holds the lock."""
+    """Lock the user until `unlock_user` or the connection's end; false if another has it."""
     taken: bool = await conn.fetchval(
         "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", f"billing:{user_id}"
     )
     return taken
+
+
+async def unlock_user(conn: Connection, user_id: UUID) -> None:
+    """Let others lock the user."""
+    await conn.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", f"billing:{user_id}")
 
 
 async def upsert_customer(

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from libs.common import inbox, outbox
+from libs.common import outbox
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import (
@@ -16,7 +16,7 @@ from libs.common.events import (
 from services.chat.errors import ChatroomNotFoundError, MessageNotFoundError
 from services.chat.models import Message, ReplyEnd
 from services.chat.resources import Resources
-from services.chat.store import chatrooms, entitlements, messages
+from services.chat.store import chatrooms, messages
 from services.chat.store import replies as store
 
 SWEEP_BATCH = 100
@@ -148,23 +148,13 @@ async def _ask_to_stop(conn: Connection, replies: list[Message], *, user_id: UUI
 
 
 async def _end_reply(res: Resources, end: ReplyEnd, *, event_id: UUID | None) -> None:
-    now = utc_now()
-    async with res.db.acquire() as conn, conn.transaction():
-        if event_id and not await inbox.first_time(conn, consumer="end_reply", event_id=event_id):
-            return
-        if not await chatrooms.lock_chatroom(conn, end.chatroom_id):
-            return  # deleted meanwhile, its messages with it
-        asked_at = await store.end_reply(conn, end, now=now)
-        if asked_at is None:
-            return
-        if end.status in {"failed", "stopped"} and not end.content:
-            await entitlements.give_back_quota(conn, user_id=end.user_id, used_at=asked_at)
-        await store.close_reply(conn, chatroom_id=end.chatroom_id, reply_id=end.reply_id)
-        announced = await store.announce_next_reply(
+    async with res.db.acquire() as conn:
+        announced = await store.end_reply(
             conn,
-            chatroom_id=end.chatroom_id,
+            end,
+            event_id=event_id,
             event_ids=[new_id(), new_id(), new_id()],
-            now=now,
+            now=utc_now(),
             traceparent=outbox.traceparent(),
         )
     if announced:

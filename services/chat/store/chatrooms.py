@@ -196,12 +196,6 @@ async def owns_chatroom(conn: Connection, *, chatroom_id: UUID, user_id: UUID) -
     return owned
 
 
-async def lock_chatroom(conn: Connection, chatroom_id: UUID) -> bool:
-    """Lock the room until commit, as a post does; false if it is gone."""
-    found = await conn.fetchval("SELECT true FROM chatroom WHERE id = $1 FOR UPDATE", chatroom_id)
-    return found is not None
-
-
 def _room(row: object) -> Chatroom:
     fields = dict(row)  # type: ignore[call-overload]
     return Chatroom(**{**fields, "metadata": json.loads(fields["metadata"])})

@@ -1,22 +1,7 @@
-"""What users may do, and what they did today."""
-
-from datetime import datetime
-from uuid import UUID
+"""What users may do."""
 
 from libs.common.db import Connection
 from libs.common.events import SubscriptionChanged
-
-
-async def give_back_quota(conn: Connection, *, user_id: UUID, used_at: datetime) -> None:
-    """Return one unit of the UTC day of `used_at`, if that is the day still counted."""
-    await conn.execute(
-        """
-        UPDATE quota SET used = used - 1
-        WHERE user_id = $1 AND day = ($2::timestamptz AT TIME ZONE 'UTC')::date AND used > 0
-        """,
-        user_id,
-        used_at,
-    )
 
 
 async def upsert_entitlement(conn: Connection, event: SubscriptionChanged) -> None:

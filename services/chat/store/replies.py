@@ -31,49 +31,37 @@ async def start_reply(
     )
 
 
-async def end_reply(conn: Connection, end: ReplyEnd, *, now: datetime) -> datetime | None:
-    """Store how an open reply ended; return when it was asked for, None if it had ended before."""
-    asked_at: datetime | None = await conn.fetchval(
-        """
-        UPDATE message SET status = $3, attempt = $4, content = $5, ended_at = $9,
-            model = coalesce($6, CASE attempt WHEN $4 THEN model END),
-            finish_reason = $7, problem = $8::jsonb
-        WHERE chatroom_id = $1 AND id = $2 AND status IN ('queued', 'running')
-        RETURNING created_at
-        """,
+async def end_reply(
+    conn: Connection,
+    end: ReplyEnd,
+    *,
+    event_id: UUID | None,
+    event_ids: list[UUID],
+    now: datetime,
+    traceparent: str | None,
+) -> bool:
+    """Store how an open reply ended, and announce the room's next one.
+
+    Nothing happens if `event_id` was acted on before, the room is gone or the reply has ended.
+
+    Returns:
+        Whether something was put into the outbox.
+    """
+    announced: bool = await conn.fetchval(
+        "SELECT end_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        event_id,
         end.chatroom_id,
         end.reply_id,
+        end.user_id,
         end.status,
         end.attempt,
         end.content,
         end.model,
         end.finish_reason,
         json.dumps(end.problem) if end.problem else None,
+        event_ids,
         now,
-    )
-    return asked_at
-
-
-async def close_reply(conn: Connection, *, chatroom_id: UUID, reply_id: UUID) -> None:
-    """Let the room's next reply have its turn."""
-    await conn.execute(
-        "UPDATE chatroom SET open_reply_id = NULL WHERE id = $1 AND open_reply_id = $2",
-        chatroom_id,
-        reply_id,
-    )
-
-
-async def announce_next_reply(
-    conn: Connection,
-    *,
-    chatroom_id: UUID,
-    event_ids: list[UUID],
-    now: datetime,
-    traceparent: str | None,
-) -> bool:
-    """Put `MessagePosted` of the room's oldest queued reply into the outbox; false if none."""
-    announced: bool = await conn.fetchval(
-        "SELECT announce_next_reply($1, $2, $3, $4)", chatroom_id, event_ids, now, traceparent
+        traceparent,
     )
     return announced
 

@@ -7,7 +7,13 @@ import orjson
 from redis.asyncio import Redis
 
 from libs.common.clock import new_id
-from libs.common.events import Event, MessagePosted, ReplyStopRequested
+from libs.common.events import (
+    AIReplyStarted,
+    AIReplyStopped,
+    Event,
+    MessagePosted,
+    ReplyStopRequested,
+)
 from libs.common.testing import eventually
 from services.ai.live import stream_key_of
 
@@ -30,6 +36,26 @@ def posted(content: str = "hello", **values: object) -> MessagePosted:
 def stop_of(event: MessagePosted) -> ReplyStopRequested:
     return ReplyStopRequested(
         user_id=event.user_id, chatroom_id=event.chatroom_id, reply_id=event.reply_id
+    )
+
+
+def started_of(event: MessagePosted) -> AIReplyStarted:
+    return AIReplyStarted(
+        user_id=event.user_id,
+        chatroom_id=event.chatroom_id,
+        reply_id=event.reply_id,
+        attempt=1,
+        model="test",
+    )
+
+
+def stopped_of(event: MessagePosted) -> AIReplyStopped:
+    return AIReplyStopped(
+        user_id=event.user_id,
+        chatroom_id=event.chatroom_id,
+        reply_id=event.reply_id,
+        attempt=1,
+        model="test",
     )
 
 

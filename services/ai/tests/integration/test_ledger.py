@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx2
 import pytest
 
-from libs.common import outbox
 from libs.common.db import Connection
 from libs.common.events import AIReplyReady, Event, Usage
 from libs.common.testing import eventually
@@ -129,16 +129,12 @@ async def test_a_row_is_stored_together_with_its_end_or_not_at_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     event = posted()
-    add = outbox.add
-
-    async def add_or_fail(own: Connection, announced: Event) -> None:
-        if isinstance(announced, AIReplyReady):
-            raise RuntimeError  # noqa: TRY004 - any error would do
-        await add(own, announced)
-
-    monkeypatch.setattr(outbox, "add", add_or_fail)
-    with pytest.raises(RuntimeError):
-        await replies.answer_message(res, event)
+    await conn.execute(f"ALTER TABLE outbox ADD CHECK (type <> '{AIReplyReady.TYPE}') NOT VALID")
+    try:
+        with pytest.raises(asyncpg.CheckViolationError):
+            await replies.answer_message(res, event)
+    finally:
+        await conn.execute("ALTER TABLE outbox DROP CONSTRAINT outbox_type_check")
 
     assert await conn.fetchval("SELECT count(*) FROM usage_ledger") == 0
     assert await conn.fetchval("SELECT status FROM generation") == "running"

@@ -14,11 +14,11 @@ from libs.common.testing import eventually
 from services.ai import worker
 from services.ai.actions import replies as actions
 from services.ai.errors import GenerationBusyError
-from services.ai.models import Charge, Draft
+from services.ai.models import Charge
 from services.ai.resources import Resources
 from services.ai.settings import Settings
 from services.ai.store import generations as store
-from services.ai.tests.integration.asking import posted
+from services.ai.tests.integration.asking import posted, started_of, stopped_of
 from services.ai.worker import Writing
 
 pytestmark = pytest.mark.integration
@@ -124,13 +124,7 @@ async def test_what_a_living_worker_no_longer_writes_can_be_claimed_by_others(
     async def claimed() -> int | None:
         async with conn.transaction():
             claim = await store.claim_generation(
-                conn,
-                generation_id=event.reply_id,
-                user_id=event.user_id,
-                chatroom_id=event.chatroom_id,
-                worker=4711,
-                model="test",
-                now=utc_now(),
+                conn, started_of(event), worker=4711, now=utc_now()
             )
             return None if claim is None else claim.attempt
 
@@ -184,17 +178,12 @@ async def test_what_cannot_be_announced_did_not_happen_and_the_next_delivery_mak
     left: str | None,
 ) -> None:
     event = posted()
-    add = outbox.add
-
-    async def crash(conn: Connection, announced: Event) -> None:
-        if isinstance(announced, lost):
-            raise ConnectionResetError
-        await add(conn, announced)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(outbox, "add", crash)
-        with pytest.raises(ConnectionResetError):
+    await conn.execute(f"ALTER TABLE outbox ADD CHECK (type <> '{lost.TYPE}') NOT VALID")
+    try:
+        with pytest.raises(asyncpg.CheckViolationError):
             await actions.answer_message(res, event)
+    finally:
+        await conn.execute("ALTER TABLE outbox DROP CONSTRAINT outbox_type_check")
     assert await conn.fetchval("SELECT status FROM generation") == left
 
     await actions.answer_message(res, event)
@@ -207,21 +196,12 @@ async def test_an_end_is_stored_once(conn: Connection) -> None:
     await claimed_by(conn, event, 4711)
 
     stored = [
-        await store.end_generation(
-            conn,
-            event.reply_id,
-            Draft(attempt=1),
-            CHARGE,
-            status=status,
-            worker=4711,
-            problem_code=None,
-            now=utc_now(),
-        )
-        for status in ("completed", "failed")
+        await store.end_generation(conn, end, CHARGE, worker=4711, now=utc_now())
+        for end in (stopped_of(event), stopped_of(event))
     ]
 
     assert stored == [True, False]
-    assert await conn.fetchval("SELECT status FROM generation") == "completed"
+    assert await conn.fetchval("SELECT status FROM generation") == "stopped"
 
 
 async def test_a_worker_gives_up_nothing_that_is_anothers(conn: Connection) -> None:

@@ -18,7 +18,6 @@ from libs.common.topology import EVENTS
 from services.chat import app as chat_app
 from services.chat.actions import entitlements, replies
 from services.chat.errors import DailyLimitReachedError
-from services.chat.store import replies as store
 from services.chat.tests.integration.posting import (
     announced,
     failed,
@@ -100,19 +99,18 @@ async def test_a_reply_that_comes_after_its_deadline_changes_nothing(
 
 
 async def test_a_crash_while_a_reply_ends_leaves_all_of_it_to_the_next_delivery(
-    app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
     res = app.state.resources
     first, _ = [await post(app, room_id, user_id, text) for text in ("a", "b")]
     event = failed(first, room_id, user_id)
 
-    async def crash(*_: object, **__: object) -> bool:
-        raise ConnectionResetError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(store, "announce_next_reply", crash)
-        with pytest.raises(ConnectionResetError):
+    await conn.execute("ALTER TABLE outbox ADD CHECK (false) NOT VALID")
+    try:
+        with pytest.raises(asyncpg.CheckViolationError):
             await replies.record_failure(res, event)
+    finally:
+        await conn.execute("ALTER TABLE outbox DROP CONSTRAINT outbox_check")
     assert (await status_of(conn, first.reply_id), await used(conn, user_id)) == ("queued", 2)
 
     await replies.record_failure(res, event)
