@@ -1,4 +1,5 @@
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -84,3 +85,18 @@ async def test_a_stream_that_says_nothing_voids(
 ) -> None:
     with pytest.raises(VoidError, match="silent"):
         await lane[0].begun(0.05)
+
+
+async def test_a_packed_stream_is_read_part_by_part_and_counted_as_it_came(
+    lane: tuple[StreamLane, asyncio.StreamWriter],
+) -> None:
+    stream, peer = lane
+    gzip = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    parts = [gzip.compress(delta(0, "a")) + gzip.flush(zlib.Z_SYNC_FLUSH), gzip.flush()]
+
+    peer.write(HEAD.replace(b"Transfer", b"Content-Encoding: gzip\r\nTransfer") + chunk(parts[0]))
+    await stream.begun(5)
+    peer.write(chunk(parts[1]) + b"0\r\n\r\n")
+
+    assert await stream.ended(5) == delta(0, "a")
+    assert stream.received == sum(map(len, parts))

@@ -31,8 +31,8 @@ class EventStream(Response):
         before: sent first.
         after: sent last, unless the client has gone.
         headers: besides those of every event stream.
-        compress: whether to, for a client that takes gzip. A reply's events differ little but in their
-            text; a feed is silent for most of its life, and a compressor would only hold memory.
+        compress: whether to, for a client that takes gzip. A reply's events differ in little but
+            their text; a feed is mostly silent, and a compressor would only hold memory.
     """
 
     def __init__(
