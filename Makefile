@@ -110,7 +110,7 @@ test-chaos: .installed-dev ## Kill, freeze and restart what runs, under load; tw
 
 ##@ Measure it
 .PHONY: bench
-bench: .installed-dev ## Measure against references in the same run, 6 minutes; ARGS="--only listing"
+bench: .installed-dev ## Measure against references in the same run, 15 minutes; ARGS="--only listing"
 	@$(bin)/python -m bench $(ARGS)
 
 # Not files: install.py decides, by the locks' hashes, whether there is anything to do (0.05 s if not).

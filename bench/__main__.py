@@ -12,13 +12,17 @@ from typing import Any
 import uvloop
 
 from bench import (
+    big_rooms,
+    closed_loop,
     gateway_forwarding,
+    idle_connections,
     listing,
+    load,
     machine,
-    message_to_reply,
     post_to_consumer,
     posting,
     report,
+    streaming,
 )
 from bench.measures import Outcome, VoidError
 from bench.plan import Plan
@@ -31,7 +35,12 @@ BENCHMARKS: dict[str, Callable[[System, Plan], Awaitable[Outcome]]] = {
     "listing": listing.run,
     "posting": posting.run,
     "post_to_consumer": post_to_consumer.run,
-    "message_to_reply": message_to_reply.run,
+    "closed_loop": closed_loop.run,
+    "streaming": streaming.run,
+    "idle_connections": idle_connections.run,
+    "load": load.run,
+    # The last one: it ends ai and leaves a large table.
+    "big_rooms": big_rooms.run,
 }
 MAX_ROUNDS = 20
 

@@ -61,15 +61,23 @@ class Lane(asyncio.Protocol):
         Raises:
             VoidError: it is not the answer that it must be, or does not come.
         """
-        answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
-        self.send(exchange.request, lambda _, status, body: answer.set_result((status, body)))
-        try:
-            async with asyncio.timeout(GRACE_S):
-                status, body = await answer
-        except TimeoutError as exc:
-            raise VoidError("a request got no answer") from exc
+        status, body = await self.answer(exchange.request)
         _ensure_right(exchange, status, body)
         return body
+
+    async def answer(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request and return status and body of its answer, whatever they are.
+
+        Raises:
+            VoidError: it does not come.
+        """
+        answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self.send(request, lambda _, status, body: answer.set_result((status, body)))
+        try:
+            async with asyncio.timeout(GRACE_S):
+                return await answer
+        except TimeoutError as exc:
+            raise VoidError("a request got no answer") from exc
 
     def close(self) -> None:
         """Hang up."""
@@ -142,7 +150,7 @@ class Client:
             VoidError: an answer is wrong or does not come.
         """
         loop = asyncio.get_running_loop()
-        count, idle, started = int(per_s * seconds), list(self._lanes), time.perf_counter()
+        count, idle, started = int(per_s * seconds), deque(self._lanes), time.perf_counter()
         waiting: deque[float] = deque()
 
         def send_on(lane: Lane, due: float) -> None:
@@ -159,8 +167,10 @@ class Client:
                 idle.append(lane)
 
         def fire(due: float) -> None:
+            if self._over.done():
+                return  # it failed
             if idle:
-                send_on(idle.pop(), due)
+                send_on(idle.popleft(), due)  # in turn: the gateway cuts who never sends
             else:
                 waiting.append(due)
 

@@ -38,6 +38,16 @@ def rss_mib(pid: int) -> float:
     return pages / _PAGES_PER_MIB
 
 
+def pss_kib(pid: int) -> int:
+    """Return the memory of a process and its descendants; a shared page counts in parts."""
+    total = 0
+    for each in tree(pid):
+        text = Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii")
+        (line,) = (line for line in text.splitlines() if line.startswith("Pss:"))
+        total += int(line.split()[1])
+    return total
+
+
 def machine_busy_s() -> float:
     """Return the seconds of CPU that everything on this machine has used."""
     first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0].split()[1:]

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -130,6 +130,13 @@ async def measure(load: Callable[[], Awaitable[Tally]], pids: Mapping[str, int])
         p50_ms=percentile_ms(tally.latencies_s, 0.5),
         p99_ms=percentile_ms(tally.latencies_s, 0.99),
     )
+
+
+def without_children(sample: Sample) -> Sample:
+    """Take from the client's cost that of the processes that it started: all the others."""
+    others = sum(cost for name, cost in sample.cpu_us.items() if name != "client")
+    own = max(0.0, sample.cpu_us["client"] - others)
+    return replace(sample, cpu_us={**sample.cpu_us, "client": own})
 
 
 async def interleaved(sides: Mapping[str, Side], rounds: int) -> list[Round]:

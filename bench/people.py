@@ -1,5 +1,6 @@
 """Who uses the measured system: users with tokens, and the rooms that they write in."""
 
+import time
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -14,6 +15,7 @@ LISTED_ROOMS = 20
 """A full first page of `GET /chatroom`."""
 
 _FIRST_FRESH_ROOM = 100_000
+_LOGIN_S = 7200  # longer than any run
 _ENTITLE = """
 INSERT INTO chat.entitlement (user_id, version, plan, messages_per_day)
 SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 1, 'pro', NULL
@@ -21,10 +23,10 @@ FROM generate_series(0, $1::int - 1) n
 ON CONFLICT DO NOTHING
 """
 _MOVE_IN = """
-INSERT INTO chat.chatroom (id, user_id, title, created_at, active_at)
+INSERT INTO chat.chatroom (id, user_id, title, title_source, created_at, active_at)
 SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid,
     ('00000000-0000-7000-8000-' || lpad((n % $3)::text, 12, '0'))::uuid,
-    'A room of the benchmark, number ' || n, now(), now()
+    'A room of the benchmark, number ' || n, $4, now(), now()
 FROM generate_series($1::int, $2::int - 1) n
 """
 
@@ -44,20 +46,32 @@ class People:
 
     def __init__(self) -> None:
         self.issuer = TokenIssuer()
-        self.authorizations = [
-            f"Bearer {self.issuer.token(numbered(user))}" for user in range(USERS)
-        ]
+        self.authorizations = self.log_in(range(USERS))
         self._next_room = _FIRST_FRESH_ROOM
+
+    def log_in(self, users: range) -> list[str]:
+        """Return what the users of these numbers send as `Authorization`."""
+        expires_at = int(time.time()) + _LOGIN_S
+        return [f"Bearer {self.issuer.token(numbered(user), exp=expires_at)}" for user in users]
 
     async def entitle(self, admin: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Store the users' plan, as if billing had announced it."""
         await admin.execute(_ENTITLE, USERS)
 
-    async def move_in(self, admin: "asyncpg.Connection[asyncpg.Record]", rooms: int) -> range:
-        """Make that many rooms that nobody has posted in, and return their numbers."""
+    async def move_in(
+        self, admin: "asyncpg.Connection[asyncpg.Record]", rooms: int, *, titled: bool = False
+    ) -> range:
+        """Make that many rooms that nobody has posted in, and return their numbers.
+
+        Args:
+            admin: a connection of the superuser.
+            rooms: how many.
+            titled: their owners gave them their titles, so the model is not asked for one.
+        """
         made = range(self._next_room, self._next_room + rooms)
         self._next_room = made.stop
-        await admin.execute(_MOVE_IN, made.start, made.stop, USERS)
+        source = "user" if titled else "default"
+        await admin.execute(_MOVE_IN, made.start, made.stop, USERS, source)
         return made
 
     def in_turn(self) -> Iterator[int]:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,8 @@ _SETTINGS = {
     # The limiter counts every request and refuses none.
     "USER_REQUESTS_PER_MINUTE": "1000000",
     "USER_BURST": "100000",
+    "ANONYMOUS_REQUESTS_PER_MINUTE": "1000000",
+    "ANONYMOUS_BURST": "100000",
     # A reply of the emulator comes at once, so that we measure ourselves.
     "GEMINI_MODEL": "gemini-3.8-flash",
 }
@@ -127,6 +130,24 @@ class System:
         process = spawn(command)
         self._running[command.name] = command, process
         await self._ready(command, process, partial(probe, command.port))
+
+    @asynccontextmanager
+    async def model_paced(self, *, first_token_ms: float, chunk_ms: float) -> AsyncIterator[None]:
+        """Let the emulated model write that fast while the block runs: it is another process."""
+        (command,) = (each for each in self.stack.emulators() if each.name == "gemini")
+        options = [f"--first-token-ms={first_token_ms:g}", f"--chunk-ms={chunk_ms:g}"]
+        await self.end("gemini")
+        await self.start(replace(command, argv=[*command.argv, *options]))
+        try:
+            yield
+        finally:
+            await self.end("gemini")
+            await self.start(command)
+
+    async def end(self, name: str) -> None:
+        """End a process, and wait until it has ended."""
+        command, process = self._running.pop(name)
+        await asyncio.to_thread(end, process, command)
 
     async def tidy(self) -> None:
         """Vacuum and analyze, as autovacuum would within a minute: each side finds the same."""

@@ -9,6 +9,7 @@ class Settings(CommonSettings):
     """Ai's settings; see `.env.example` for every variable with its meaning.
 
     Attributes:
+        prefetch: replies that one process writes at the same time; most of it is waiting.
         gemini_api_key: from Google AI Studio.
         gemini_base_url: only to talk to something else than Google, e.g. the emulator.
         gemini_model: the model that answers where the user chose none.
@@ -28,7 +29,7 @@ class Settings(CommonSettings):
         model_attempts: calls to one model for one reply at most.
     """
 
-    prefetch: int = Field(default=64, ge=1, le=1000)
+    prefetch: int = Field(default=256, ge=1, le=1000)
     gemini_api_key: SecretStr = Field(min_length=1)
     gemini_base_url: str | None = Field(default=None, pattern="^https?://")
     gemini_model: str = Field(default="gemini-3.8-flash", min_length=1)

@@ -79,7 +79,7 @@ async def follow_feed(request: Request) -> Response:
         answer = await poll_feed(res, identity.user_id, cursor, wait_s)
         return Response(orjson.dumps(answer), media_type="application/json")
     feed = await open_feed(res, identity.user_id, cursor, expires_at=identity.expires_at)
-    return EventStream(feed)
+    return EventStream(feed, compress=False)
 
 
 @router.post("/ws/ticket", status_code=201, openapi_extra={"security": [{"bearer": []}]})

@@ -101,9 +101,14 @@ class Person:
         return view.text, view.end
 
     async def messages(self, room: str) -> list[dict[str, Any]]:
-        """Return the room's messages, oldest first."""
-        listed = await self.call("GET", f"/chatroom/{room}/message?limit=100")
-        messages: list[dict[str, Any]] = listed["data"]
+        """Return the room's messages, oldest first; asks again where a frozen chat was asked."""
+
+        async def pages() -> list[list[dict[str, Any]]]:
+            response = await self.http.get(f"/chatroom/{room}/message", params={"limit": 100})
+            assert response.status_code in {200, 504}, response.text
+            return [response.json()["data"]] if response.status_code == 200 else []
+
+        (messages,) = await eventually(pages, within_s=60)
         return messages[::-1]
 
     async def feed(self, cursor: str | None) -> tuple[list[dict[str, Any]], str]:

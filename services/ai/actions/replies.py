@@ -35,6 +35,7 @@ from services.ai.worker import Writing
 
 log = structlog.stdlib.get_logger()
 BREAKER_POLL_S = 0.5
+END_RETRY_S = 0.5
 
 
 async def answer_message(res: Resources, event: MessagePosted) -> None:
@@ -245,10 +246,21 @@ async def _stop(res: Resources, run: Run) -> None:
 
 
 async def _end(res: Resources, run: Run, event: store.End) -> bool:
-    """Store end, ledger row and event, all or none; false if the reply is no longer ours."""
-    charge = run.bill.charge()
-    async with res.db.acquire() as conn:
-        ended = await store.end_generation(conn, event, charge, worker=res.worker.id, now=utc_now())
-    if ended:
-        res.relay.nudge()
-    return ended
+    """Store end, ledger row and event, all or none; false if the reply is no longer ours.
+
+    Waits for PostgreSQL: what has been written is paid for, and need not be written again.
+    """
+    charge, now = run.bill.charge(), utc_now()
+    while True:
+        try:
+            async with res.db.acquire() as conn:
+                ended = await store.end_generation(
+                    conn, event, charge, worker=res.worker.id, now=now
+                )
+        except OUTAGES as exc:
+            log.warning("dependency_away", error=type(exc).__name__, retry_in_s=END_RETRY_S)
+            await asyncio.sleep(END_RETRY_S)
+            continue
+        if ended:
+            res.relay.nudge()
+        return ended

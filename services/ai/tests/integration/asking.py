@@ -65,6 +65,20 @@ def stopped_of(event: MessagePosted) -> AIReplyStopped:
     )
 
 
+async def claimed_by(conn: Connection, event: MessagePosted, worker: int) -> None:
+    await conn.execute(
+        """
+        INSERT INTO generation
+            (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
+        VALUES ($1, $2, $3, 'running', 1, $4, 'test', now())
+        """,
+        event.reply_id,
+        event.user_id,
+        event.chatroom_id,
+        worker,
+    )
+
+
 @asynccontextmanager
 async def refusing(conn: Connection, *events: type[Event]) -> AsyncIterator[None]:
     """Let the outbox take none of these events while the block runs."""

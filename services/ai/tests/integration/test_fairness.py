@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"first_token_timeout_s": 30})
+    return settings.model_copy(update={"first_token_timeout_s": 30, "prefetch": 64})
 
 
 async def test_100_prompts_of_one_user_do_not_keep_another_waiting(
@@ -30,7 +30,8 @@ async def test_100_prompts_of_one_user_do_not_keep_another_waiting(
 ) -> None:
     """L6: the other's reply is there within 15 s.
 
-    The greedy user's replies take 20 s each, and 64 is what one worker takes at a time."""
+    The greedy user's replies take 20 s each, and there are more than one worker takes.
+    """
     greedy = new_id()
     await gemini.post(
         "/_emulator/faults", json={"mode": "slow", "delay_s": 20, "times": 999, "match": "greedy"}

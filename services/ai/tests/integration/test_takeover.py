@@ -19,7 +19,7 @@ DEAD = 4711
 async def test_many_replies_of_a_dead_worker_are_claimed_at_once(
     res: Resources, conn: Connection
 ) -> None:
-    events = [posted() for _ in range(64)]
+    events = [posted() for _ in range(res.settings.prefetch)]
     await conn.executemany(
         """
         INSERT INTO generation
@@ -37,4 +37,4 @@ async def test_many_replies_of_a_dead_worker_are_claimed_at_once(
 
     claims = await asyncio.gather(*map(claim, events))
 
-    assert [taken and taken.attempt for taken in claims] == [2] * 64
+    assert [taken and taken.attempt for taken in claims] == [2] * len(events)

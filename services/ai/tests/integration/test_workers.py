@@ -10,46 +10,31 @@ from libs.common import outbox
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import (
-    AIReplyFailed,
     AIReplyReady,
-    AIReplyStarted,
     Event,
-    MessagePosted,
-    Usage,
 )
 from libs.common.testing import eventually
 from services.ai import worker
 from services.ai.actions import replies as actions
 from services.ai.errors import GenerationBusyError
-from services.ai.models import Charge
 from services.ai.resources import Resources
 from services.ai.settings import Settings
 from services.ai.store import generations as store
-from services.ai.tests.integration.asking import end_of, posted, refusing, started_of, stopped_of
+from services.ai.tests.integration.asking import (
+    claimed_by,
+    end_of,
+    posted,
+    started_of,
+)
 from services.ai.worker import Writing
 
 pytestmark = pytest.mark.integration
-CHARGE = Charge("test", Usage(), "1", 0, estimated=False)
 
 
 @pytest.fixture
 def patient_relay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay that looks at the outbox when it is nudged, and hardly ever else."""
     monkeypatch.setattr(outbox, "SAFETY_NET_S", 60)
-
-
-async def claimed_by(conn: Connection, event: MessagePosted, worker: int) -> None:
-    await conn.execute(
-        """
-        INSERT INTO generation
-            (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
-        VALUES ($1, $2, $3, 'running', 1, $4, 'test', now())
-        """,
-        event.reply_id,
-        event.user_id,
-        event.chatroom_id,
-        worker,
-    )
 
 
 async def test_a_living_workers_reply_is_left_alone_and_a_dead_ones_taken_over_at_once(
@@ -170,52 +155,6 @@ async def test_either_half_of_the_fence_stops_a_worker_that_was_overtaken(
     assert [type(e).__name__ for e in announced] == ["AIReplyStarted"]
     assert await conn.fetchval("SELECT status FROM generation") == "running"
     assert len(await asked()) == 1
-
-
-@pytest.mark.parametrize(
-    ("lost", "left"),
-    [((AIReplyStarted,), None), ((AIReplyReady, AIReplyFailed), "running")],
-    ids=["start", "end"],
-)
-async def test_what_cannot_be_announced_did_not_happen_and_the_next_delivery_makes_up_for_it(
-    res: Resources,
-    conn: Connection,
-    gemini: httpx2.AsyncClient,
-    lost: tuple[type[Event], ...],
-    left: str | None,
-) -> None:
-    event = posted()
-    async with refusing(conn, *lost):
-        with pytest.raises(asyncpg.CheckViolationError):
-            await actions.answer_message(res, event)
-    assert await conn.fetchval("SELECT status FROM generation") == left
-
-    await actions.answer_message(res, event)
-
-    assert await conn.fetchval("SELECT status FROM generation") == "completed"
-
-
-async def test_a_text_that_cannot_be_stored_ends_as_a_failure(
-    res: Resources, conn: Connection, gemini: httpx2.AsyncClient, announced: list[Event]
-) -> None:
-    async with refusing(conn, AIReplyReady):
-        await actions.answer_message(res, posted())
-
-    assert [type(e).__name__ for e in announced] == ["AIReplyStarted", "AIReplyFailed"]
-    assert await conn.fetchval("SELECT status FROM generation") == "failed"
-
-
-async def test_an_end_is_stored_once(conn: Connection) -> None:
-    event = posted()
-    await claimed_by(conn, event, 4711)
-
-    stored = [
-        await store.end_generation(conn, end, CHARGE, worker=4711, now=utc_now())
-        for end in (stopped_of(event), stopped_of(event))
-    ]
-
-    assert stored == [True, False]
-    assert await conn.fetchval("SELECT status FROM generation") == "stopped"
 
 
 async def test_a_worker_gives_up_nothing_that_is_anothers(conn: Connection) -> None:

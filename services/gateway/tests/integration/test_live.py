@@ -194,3 +194,26 @@ _APPEND = """
 local id = redis.call('XADD', KEYS[1], '*', 'd', ARGV[1])
 redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[1])
 """
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"), [("gzip, br", "gzip"), ("gzip;q=0, br", None), ("identity", None)]
+)
+async def test_a_stream_is_gzip_for_who_takes_it_and_each_part_can_be_read_at_once(
+    stage: Stage, accepted: str, coding: str | None
+) -> None:
+    await stage.write("one ")
+    headers = {**stage.headers(), "Accept-Encoding": accepted}
+    async with stage.client.stream("GET", stage.path, headers=headers) as answer:
+        lines = answer.aiter_lines()
+        while "one " not in await anext(lines):
+            pass
+        await stage.write("two", start=4)
+        while "two" not in await anext(lines):
+            pass
+        await stage.end()
+        rest = [line async for line in lines]
+
+    assert answer.headers.get("content-encoding") == coding
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert "event: generation.completed" in rest
