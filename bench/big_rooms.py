@@ -1,4 +1,4 @@
-"""D1 to D4: a room with half a million messages, next to rooms with ten.
+"""D1, D2, D3, D4: a room with half a million messages, next to rooms with ten.
 
 Straight at chat, one request at a time. What is asked next is shuffled, so that a busy moment of
 the machine hits all alike.

@@ -42,6 +42,7 @@ STREAMS = 50
 FIRST_TOKEN_MS = 300.0
 TOKENS_PER_S = 40.0
 CHAT_TOKENS = 40
+_CHAT_S = FIRST_TOKEN_MS / 1000 + CHAT_TOKENS / TOKENS_PER_S
 WINDOW_S = 3.0
 """For how long the CPU of streams is counted, while all of them flow."""
 
@@ -126,7 +127,8 @@ async def _in_turn(lanes: list[StreamLane], requests: Iterator[bytes], tokens: i
     """Send a request whenever a stream has ended; compare the replies, if they are ours."""
     firsts: list[float] = []
 
-    async def chat(lane: StreamLane) -> None:
+    async def chat(lane: StreamLane, begin_s: float) -> None:
+        await asyncio.sleep(begin_s)
         for request in requests:
             lane.open(request)
             body = await lane.ended(_WITHIN_S)
@@ -137,7 +139,9 @@ async def _in_turn(lanes: list[StreamLane], requests: Iterator[bytes], tokens: i
             firsts.append(lane.first_s)
 
     started = time.perf_counter()
-    await asyncio.gather(*map(chat, lanes))
+    # Twenty people do not write at the same instant again and again.
+    begins = [number / len(lanes) * _CHAT_S for number in range(len(lanes))]
+    await asyncio.gather(*map(chat, lanes, begins))
     return Tally(len(firsts), time.perf_counter() - started, firsts)
 
 

@@ -1,4 +1,4 @@
-"""A reply while it is written: the first word goes out at once, the others gathered for 150 ms."""
+"""A reply while it is written: the first word goes out at once, the others gathered for 200 ms."""
 
 import asyncio
 from contextlib import suppress
@@ -11,7 +11,7 @@ from libs.common.events import MessagePosted, ReplyStopRequested
 from libs.common.replies import Entry, ReplyWriter, stream_key
 
 log = structlog.stdlib.get_logger()
-GATHER_S = 0.15
+GATHER_S = 0.2
 """Seconds that text is gathered: an event costs the same for any text, and some 170 bytes."""
 
 
