@@ -1,4 +1,4 @@
-"""V1, V2, V3, V4: steady reads, steady messages, a burst of posts, and memory after all of it again.
+"""V1, V2, V3, V4: steady reads, steady messages, a burst of posts, and memory after all that again.
 
 Everything goes through the gateway, once: these are promises about one run, not comparisons.
 """
