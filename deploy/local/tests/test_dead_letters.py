@@ -3,7 +3,6 @@
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
-from faststream.rabbit import RabbitRouter
 
 from deploy.local.letters import DeadLetterError
 from deploy.local.tests.burial import IDS, MANY, WORK, Command, bury, count, in_a_process, remaining
@@ -11,8 +10,9 @@ from libs.common.broker import make_brokers
 from libs.common.clock import new_id
 from libs.common.errors import NotFoundError
 from libs.common.events import UserRegistered
+from libs.common.subscriptions import Subscriptions
 from libs.common.testing import eventually
-from libs.common.topology import DEAD_LETTERS, EVENTS, queue
+from libs.common.topology import DEAD_LETTERS, EVENTS
 
 pytestmark = pytest.mark.integration
 
@@ -80,17 +80,17 @@ async def test_a_replayed_letter_reaches_the_consumer_that_refused_it(
     channel: AbstractChannel, rabbitmq_url: str, command: Command
 ) -> None:
     brokers = make_brokers(rabbitmq_url, service="billing", prefetch=5)
-    router = RabbitRouter()
     outcomes: list[Exception] = [NotFoundError("not yet")]
     handled: list[UserRegistered] = []
 
-    async def on_user_registered(event: UserRegistered) -> None:
+    async def handle(_: None, event: UserRegistered) -> None:
         if outcomes:
             raise outcomes.pop()
         handled.append(event)
 
-    router.subscriber(queue("billing", UserRegistered), EVENTS)(on_user_registered)
-    brokers.consume.include_router(router)
+    events = Subscriptions("billing", None)
+    events.on(UserRegistered, handle)
+    brokers.consume.include_router(events.router)
     event, event_id = UserRegistered(user_id=new_id()), str(new_id())
 
     async with brokers.running():

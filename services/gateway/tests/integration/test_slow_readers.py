@@ -71,6 +71,7 @@ async def write(stage: Stage) -> None:
             return not any(int(c["omem"]) for c in await stage.redis.client_list(_type="pubsub"))
 
         await eventually(taken)
+    stage.written = ENTRIES * len(TEXT)
 
 
 async def follow_to_the_end(stage: Stage) -> str:
