@@ -157,13 +157,11 @@ class Stack:
         """Stop a process, and what it has started, in the middle of what they do."""
         pids = [each["pid"] for each in self.processes() if each["name"] == name]
         pids += [child for pid in pids for child in children(pid)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        _signal(pids, signal.SIGSTOP)
         try:
             yield
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            _signal(pids, signal.SIGCONT)
 
     def cut_power(self) -> None:
         """Kill everything at once, the supervisor first."""
@@ -201,3 +199,9 @@ def ports_of(pid: int) -> set[int]:
     lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
     connections = [line.split() for line in lines]
     return {int(each[1].split(":")[1], 16) for each in connections if each[9] in inodes}
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # a worker of PostgreSQL that was just ending
+            os.kill(pid, number)
