@@ -100,8 +100,9 @@ async def calls(gemini: httpx2.AsyncClient) -> int:
 
 
 async def last_entry(redis: Redis, event: MessagePosted) -> str:
+    """Return the type of the stream's newest entry, empty if it has none yet."""
     stored: Any = await redis.xrevrange(stream_key_of(event), count=1)
-    return str(orjson.loads(stored[0][1][b"d"])["type"])
+    return str(orjson.loads(stored[0][1][b"d"])["type"]) if stored else ""
 
 
 async def call_when(gemini: httpx2.AsyncClient, state: str, *, within_s: float = 5) -> Any:
