@@ -73,5 +73,6 @@ async def test_what_a_frozen_process_did_others_do_and_it_does_not_do_it_again(
     async def has_ended_a_delivery() -> bool:
         return b"delivery" in log_of(victim).removeprefix(asleep)
 
-    await eventually(has_ended_a_delivery, within_s=20)
+    if service == "ai":  # a delivery of chat's takes milliseconds: it may have been in none
+        await eventually(has_ended_a_delivery, within_s=20)
     await crowd.check()
