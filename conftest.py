@@ -51,7 +51,8 @@ class Servers:
             self._start_containers() if _containers_wanted() else self._start_private()
 
     def _start_private(self) -> None:
-        first = 20000 + os.getpid() % 100 * 30  # so that sessions side by side seldom meet
+        # So that sessions side by side seldom meet, and no port that a test has chosen.
+        first = 17000 + os.getpid() % 100 * 30
         postgres = Postgres(
             self._base / "postgres", port=next_free(first), password=PASSWORD, durable=False
         )
