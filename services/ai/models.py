@@ -90,6 +90,21 @@ class Charge:
     cost_micros: int
     estimated: bool
 
+    def columns(self) -> tuple[int, int, int, int, int, int, str, int, bool]:
+        """Return the ledger's columns from `prompt_tokens` to `estimated`, in its order."""
+        tokens = self.usage
+        return (
+            tokens.prompt,
+            tokens.cached,
+            tokens.output,
+            tokens.thoughts,
+            tokens.tools,
+            tokens.total,
+            self.price_version,
+            self.cost_micros,
+            self.estimated,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

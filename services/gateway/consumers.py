@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 from aiormq.exceptions import AMQPError
 from faststream.rabbit import RabbitRouter
 
+from libs.common.background import in_background
 from libs.common.broker import RECONNECT_S, make_brokers
 from libs.common.events import (
     AIReplyFailed,
@@ -65,13 +66,8 @@ async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterato
                 log.warning("broker_unreachable", error=type(exc).__name__)
             await asyncio.sleep(RECONNECT_S)
 
-    task = asyncio.create_task(consume())
-    try:
+    async with in_background(consume()):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def tell(feed: FeedStore, event: Told) -> None:

@@ -203,15 +203,7 @@ async def end_generation(
         event.code if isinstance(event, AIReplyFailed) else None,
         charge.model,
         now,
-        charge.usage.prompt,
-        charge.usage.cached,
-        charge.usage.output,
-        charge.usage.thoughts,
-        charge.usage.tools,
-        charge.usage.total,
-        charge.price_version,
-        charge.cost_micros,
-        charge.estimated,
+        *charge.columns(),
         *outbox.row(event),
     )
     return ended is not None

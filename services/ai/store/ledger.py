@@ -32,15 +32,7 @@ async def insert_charge(
         user_id,
         chatroom_id,
         charge.model,
-        charge.usage.prompt,
-        charge.usage.cached,
-        charge.usage.output,
-        charge.usage.thoughts,
-        charge.usage.tools,
-        charge.usage.total,
-        charge.price_version,
-        charge.cost_micros,
-        charge.estimated,
+        *charge.columns(),
         now,
     )
 

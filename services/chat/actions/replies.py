@@ -1,6 +1,7 @@
 """Replies: from queued to their end."""
 
 from datetime import timedelta
+from typing import Any, Literal
 from uuid import UUID
 
 from libs.common import outbox
@@ -36,44 +37,20 @@ async def record_start(res: Resources, event: AIReplyStarted) -> None:
 
 async def record_reply(res: Resources, event: AIReplyReady) -> None:
     """Store the finished reply; a second delivery of the same event changes nothing."""
-    end = ReplyEnd(
-        reply_id=event.reply_id,
-        chatroom_id=event.chatroom_id,
-        user_id=event.user_id,
-        status="completed",
-        attempt=event.attempt,
-        content=event.content,
-        model=event.model,
-        finish_reason=event.finish_reason,
-    )
+    end = _end_of(event, "completed", model=event.model, finish_reason=event.finish_reason)
     await _end_reply(res, end, event_id=event.event_id)
 
 
 async def record_failure(res: Resources, event: AIReplyFailed) -> None:
     """Store why the reply failed; give its unit of quota back if nothing had been written."""
-    end = ReplyEnd(
-        reply_id=event.reply_id,
-        chatroom_id=event.chatroom_id,
-        user_id=event.user_id,
-        status="failed",
-        attempt=event.attempt,
-        content=event.content,
-        problem={"code": event.code, "detail": event.detail, "retryable": event.retryable},
-    )
+    problem = {"code": event.code, "detail": event.detail, "retryable": event.retryable}
+    end = _end_of(event, "failed", problem=problem)
     await _end_reply(res, end, event_id=event.event_id)
 
 
 async def record_stop(res: Resources, event: AIReplyStopped) -> None:
     """Store what had been written; give its unit of quota back if that was nothing."""
-    end = ReplyEnd(
-        reply_id=event.reply_id,
-        chatroom_id=event.chatroom_id,
-        user_id=event.user_id,
-        status="stopped",
-        attempt=event.attempt,
-        content=event.content,
-        model=event.model,
-    )
+    end = _end_of(event, "stopped", model=event.model)
     await _end_reply(res, end, event_id=event.event_id)
 
 
@@ -145,6 +122,27 @@ async def _ask_to_stop(conn: Connection, replies: list[Message], *, user_id: UUI
                 user_id=user_id, chatroom_id=reply.chatroom_id, reply_id=reply.id
             )
             await outbox.add(conn, event)
+
+
+def _end_of(
+    event: AIReplyReady | AIReplyFailed | AIReplyStopped,
+    status: Literal["completed", "failed", "stopped"],
+    *,
+    model: str | None = None,
+    finish_reason: str | None = None,
+    problem: dict[str, Any] | None = None,
+) -> ReplyEnd:
+    return ReplyEnd(
+        reply_id=event.reply_id,
+        chatroom_id=event.chatroom_id,
+        user_id=event.user_id,
+        status=status,
+        attempt=event.attempt,
+        content=event.content,
+        model=model,
+        finish_reason=finish_reason,
+        problem=problem,
+    )
 
 
 async def _end_reply(res: Resources, end: ReplyEnd, *, event_id: UUID | None) -> None:
