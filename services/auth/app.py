@@ -8,8 +8,9 @@ from fastapi import FastAPI
 from libs.common import inbox
 from libs.common.background import every
 from libs.common.http import create_service
-from services.auth import api, consumers
+from services.auth import consumers
 from services.auth.actions import housekeeping
+from services.auth.api import ROUTERS
 from services.auth.resources import open_resources
 from services.auth.settings import Settings
 from services.auth.tokens import LocalVerifier
@@ -38,4 +39,4 @@ def create_app(settings: Settings) -> FastAPI:
             ):
                 yield
 
-    return create_service("Thoughtflow auth", lifespan=lifespan, routers=[api.router])
+    return create_service("Thoughtflow auth", lifespan=lifespan, routers=ROUTERS)

@@ -1,0 +1,84 @@
+"""Signing up and logging in by one-time code, over HTTP."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from libs.common.text import PlainText
+from services.auth.actions import accounts, codes
+from services.auth.api.parameters import Address, IdentifierIn, Res
+from services.auth.api.sessions import GrantOut
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+
+class SignUpIn(IdentifierIn):
+    """A new user; `name` is shown back to them."""
+
+    name: Annotated[PlainText, Field(min_length=1, max_length=200)] | None = None
+
+
+class VerifyOtpIn(IdentifierIn):
+    """A code and whose it is."""
+
+    otp: str = Field(pattern="^[0-9]{6}$")
+
+
+class SignedUpOut(BaseModel):
+    """What to do next; the same whether the account is new or not."""
+
+    status: Literal["code_required"] = "code_required"
+    next: Literal["/auth/send-otp"] = "/auth/send-otp"
+
+
+class SentOtpOut(BaseModel):
+    """A code is on its way; seconds until it expires, and until it may be asked for again.
+
+    Attributes:
+        channel: how it travels.
+        expires_in: seconds that it is accepted.
+        resend_in: seconds until the next send is allowed, 0 for at once.
+        otp: the code, with OTP_SENDER=mock only.
+    """
+
+    channel: Literal["sms", "email"]
+    expires_in: int
+    resend_in: int
+    otp: str | None = None
+
+
+@router.post("/signup", status_code=201)
+async def sign_up(body: SignUpIn, res: Res, address: Address) -> SignedUpOut:
+    """Register a phone number or an e-mail address.
+
+    Repeating it changes the name, and once a code has verified the account, nothing.
+    """
+    await accounts.sign_up(res, body.identifier(), name=body.name, address=address)
+    return SignedUpOut()
+
+
+@router.post("/send-otp", status_code=202, response_model_exclude_none=True)
+async def send_otp(body: IdentifierIn, res: Res, address: Address) -> SentOtpOut:
+    """Send a one-time code of six digits; while one is live, the same again.
+
+    At most 10 in 10 minutes. With OTP_SENDER=mock the answer holds the code.
+    """
+    identifier = body.identifier()
+    sent = await codes.send_otp(res, identifier, address=address)
+    return SentOtpOut(
+        channel="sms" if identifier.kind == "phone" else "email",
+        expires_in=sent.expires_in,
+        resend_in=sent.resend_in,
+        otp=sent.otp,
+    )
+
+
+@router.post("/verify-otp")
+async def verify_otp(body: VerifyOtpIn, res: Res, address: Address) -> GrantOut:
+    """Trade a one-time code for tokens.
+
+    A code works once and stands five guesses; an identifier stands 20 wrong ones a day.
+    """
+    grant = await codes.verify_otp(res, body.identifier(), otp=body.otp, address=address)
+    return GrantOut.model_validate(grant)

@@ -1,0 +1,68 @@
+"""What auth's operations take and return in common."""
+
+from typing import Annotated, Self
+from uuid import UUID
+
+from fastapi import Depends, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+from libs.common.events import Plan
+from libs.common.http import Body
+from services.auth.identifiers import Email, Phone
+from services.auth.models import Identifier
+from services.auth.resources import Resources
+
+
+def resources_of(request: Request) -> Resources:
+    """Return what the lifespan opened."""
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+def address_of(request: Request) -> str:
+    """Return the client's address: the gateway puts it, and nothing else, into the header."""
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    return forwarded or (request.client.host if request.client else "")
+
+
+Res = Annotated[Resources, Depends(resources_of)]
+Address = Annotated[str, Depends(address_of)]
+
+
+class IdentifierIn(Body):
+    """Who it is about: exactly one of the two.
+
+    Attributes:
+        phone: with country code; spaces and dashes do not matter.
+        email: capitals do not matter.
+    """
+
+    phone: Phone | None = None
+    email: Email | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.phone is None) == (self.email is None):
+            raise PydanticCustomError("one_identifier", "send either phone or email")
+        return self
+
+    def identifier(self) -> Identifier:
+        """Return the one that was sent."""
+        if self.phone is not None:
+            return Identifier("phone", self.phone)
+        return Identifier("email", str(self.email))
+
+
+class UserOut(BaseModel):
+    """The user, to themselves."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    phone: str | None
+    email: str | None
+    name: str | None
+    plan: Plan
+    created_at: AwareDatetime
+    verified: bool
