@@ -18,12 +18,14 @@ from libs.common.events import (
     MessageChanged,
     MessagePosted,
     ReplyStopRequested,
+    SessionRevoked,
     SubscriptionChanged,
     UserRegistered,
 )
 
 CONSUMERS: dict[type[Event], tuple[str, ...]] = {
     UserRegistered: ("billing",),
+    SessionRevoked: ("gateway",),
     MessagePosted: ("ai",),
     ReplyStopRequested: ("ai",),
     ConversationGrew: ("ai",),

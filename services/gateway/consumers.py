@@ -17,11 +17,12 @@ from libs.common.events import (
     AIReplyStopped,
     ChatroomChanged,
     MessageChanged,
+    SessionRevoked,
     SubscriptionChanged,
 )
 from libs.common.subscriptions import Subscriptions
 from services.gateway.events import feed_document
-from services.gateway.feed import FeedStore
+from services.gateway.resources import Resources
 
 log = structlog.stdlib.get_logger()
 Told = (
@@ -32,12 +33,13 @@ Told = (
     | AIReplyFailed
     | AIReplyStopped
     | SubscriptionChanged
+    | SessionRevoked
 )
 
 
-def make_router(feed: FeedStore) -> RabbitRouter:
+def make_router(res: Resources) -> RabbitRouter:
     """Return the subscriptions of one running gateway."""
-    events = Subscriptions("gateway", feed)
+    events = Subscriptions("gateway", res)
     events.on(ChatroomChanged, tell)
     events.on(MessageChanged, tell)
     events.on(AIReplyStarted, tell)
@@ -45,11 +47,12 @@ def make_router(feed: FeedStore) -> RabbitRouter:
     events.on(AIReplyFailed, tell)
     events.on(AIReplyStopped, tell)
     events.on(SubscriptionChanged, tell)
+    events.on(SessionRevoked, end_session)
     return events.router
 
 
 @asynccontextmanager
-async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterator[None]:
+async def consuming(res: Resources) -> AsyncIterator[None]:
     """Fill the feeds in the background while the block runs.
 
     RabbitMQ away at the start is no reason not to serve: the feeds catch up when it comes.
@@ -57,8 +60,9 @@ async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterato
 
     async def consume() -> None:
         while True:
+            url, prefetch = res.settings.rabbitmq_url, res.settings.prefetch
             brokers = make_brokers(url, service="gateway", prefetch=prefetch)
-            brokers.consume.include_router(make_router(feed))
+            brokers.consume.include_router(make_router(res))
             try:
                 async with brokers.running():
                     await asyncio.Event().wait()
@@ -70,6 +74,12 @@ async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterato
         yield
 
 
-async def tell(feed: FeedStore, event: Told) -> None:
+async def end_session(res: Resources, event: SessionRevoked) -> None:
+    """Have the session's tokens refused and its connections closed; tell the other devices."""
+    await res.revocations.revoke(event.session_id, until=event.tokens_expire_at.timestamp())
+    await tell(res, event)
+
+
+async def tell(res: Resources, event: Told) -> None:
     """Tell the user's devices."""
-    await feed.append(event.user_id, event.event_id, feed_document(event))
+    await res.feed.append(event.user_id, event.event_id, feed_document(event))

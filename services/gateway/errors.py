@@ -40,6 +40,9 @@ class SessionRevokedError(UnauthenticatedError):
 
     code = "session_revoked"
 
+    def __init__(self) -> None:
+        super().__init__("this login has ended; log in again")
+
 
 class TooManyStreamsError(LimitReachedError):
     """You follow as much as you may at the same time."""

@@ -9,7 +9,7 @@ from libs.common.events.ai import (
     ChatroomTitled,
     Usage,
 )
-from libs.common.events.auth import UserRegistered
+from libs.common.events.auth import RevocationReason, SessionRevoked, UserRegistered
 from libs.common.events.base import Event
 from libs.common.events.billing import Entitlements, Plan, SubscriptionChanged
 from libs.common.events.chat import (
@@ -34,6 +34,7 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     MessageChanged,
     MessagePosted,
     ReplyStopRequested,
+    SessionRevoked,
     SubscriptionChanged,
     UserRegistered,
 )
@@ -55,6 +56,8 @@ __all__ = [
     "MessagePosted",
     "Plan",
     "ReplyStopRequested",
+    "RevocationReason",
+    "SessionRevoked",
     "SubscriptionChanged",
     "Turn",
     "Usage",
