@@ -8,9 +8,8 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
-from libs.common.errors import UnavailableError
+from libs.common.errors import SessionRevokedError, UnavailableError
 from libs.common.identity import Identity
-from services.gateway.errors import SessionRevokedError
 from services.gateway.events import (
     STREAM_READY,
     STREAM_RESET,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import RedisError
 
+from libs.common.errors import SessionRevokedError
 from libs.common.identity import Identity
-from services.gateway.errors import RateLimitedError, SessionRevokedError
+from services.gateway.errors import RateLimitedError
 from services.gateway.lifetime import Sessions
 from services.gateway.rules import anonymous_subject
 from services.gateway.store import AdmissionStore, Verdict

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from libs.common.events import Plan
 from libs.common.http import Body
+from services.auth.devices import device_of
 from services.auth.identifiers import Email, Phone
 from services.auth.models import Identifier
 from services.auth.resources import Resources
@@ -26,8 +27,14 @@ def address_of(request: Request) -> str:
     return forwarded or (request.client.host if request.client else "")
 
 
+def requesting_device(request: Request) -> str | None:
+    """Return what the request came from, as `device_of` has it."""
+    return device_of(request.headers.get("user-agent", ""))
+
+
 Res = Annotated[Resources, Depends(resources_of)]
 Address = Annotated[str, Depends(address_of)]
+Device = Annotated[str | None, Depends(requesting_device)]
 
 
 class IdentifierIn(Body):

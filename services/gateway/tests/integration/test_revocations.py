@@ -16,11 +16,11 @@ from redis.asyncio import Redis
 from deploy.local.ports import next_free
 from libs.common.broker import make_brokers
 from libs.common.clock import new_id, utc_now
+from libs.common.errors import SessionRevokedError
 from libs.common.events import SessionRevoked
 from libs.common.identity import Identity
 from libs.common.multiplexed import MultiplexedRedis
 from libs.common.topology import EVENTS
-from services.gateway.errors import SessionRevokedError
 from services.gateway.lifetime import Sessions
 from services.gateway.limits import Limit, Limiter
 from services.gateway.store import AdmissionStore, RevocationStore, revoked_key
