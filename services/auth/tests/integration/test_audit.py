@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -14,6 +15,7 @@ from libs.common.db import Connection, Pool
 from services.auth.actions import audit
 from services.auth.actions.audit import AuditBrokenError
 from services.auth.settings import Settings
+from services.auth.store.audit import list_audit
 
 pytestmark = pytest.mark.integration
 
@@ -103,6 +105,18 @@ async def test_the_first_entry_that_was_tampered_with_is_named(
     await tamper(conn, sql)
 
     with pytest.raises(AuditBrokenError, match=told):
+        await audit.verify(db)
+
+
+async def test_an_entry_whose_own_hash_was_made_anew_breaks_the_next_one(
+    db: Pool, conn: Connection
+) -> None:
+    await write(db, 5)
+    third = (await list_audit(conn, after=2, limit=1))[0]
+    forged = audit._hash_of(replace(third, action="x"))
+    await tamper(conn, f"UPDATE audit SET action = 'x', hash = '\\x{forged.hex()}' WHERE seq = 3")
+
+    with pytest.raises(AuditBrokenError, match="entry 4 is not as it was written"):
         await audit.verify(db)
 
 
