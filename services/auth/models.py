@@ -16,7 +16,8 @@ AuditAction = Literal[
     "session_ended",
     "signing_key_made",
 ]
-AuditDetail = Mapping[str, str | int | bool | None]
+AuditValue = str | int | bool | list[str] | None
+AuditDetail = Mapping[str, AuditValue]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import orjson
 
 from libs.common.clock import utc_now
 from libs.common.db import Connection, Pool
-from services.auth.models import AuditAction, AuditDetail, AuditEntry
+from services.auth.models import AuditAction, AuditDetail, AuditEntry, AuditValue
 from services.auth.store import audit
 
 _GENESIS = bytes(32)
@@ -25,7 +25,7 @@ async def record(
     *,
     subject: UUID | None,
     actor: UUID | None,
-    **detail: str | int | bool | None,
+    **detail: AuditValue,
 ) -> None:
     """Add an entry in the caller's transaction, as its last step: writers wait for one another.
 

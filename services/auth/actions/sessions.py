@@ -161,14 +161,13 @@ async def end_sessions(
                 reason=reason,
             ),
         )
-    actor = user_id if reason == "logout" else None
-    for session_id in ended:
+    if ended:
         await audit.record(
             conn,
             "session_ended",
             subject=user_id,
-            actor=actor,
-            session_id=str(session_id),
+            actor=user_id if reason == "logout" else None,
+            session_ids=[str(session_id) for session_id in ended],
             reason=reason,
         )
     return len(ended)

@@ -189,6 +189,6 @@ async def test_logins_and_logouts_are_audited_by_id_and_nothing_else(
     ]
     assert [orjson.loads(row["detail"]) for row in rows] == [
         {"session_id": session_id, "device": "Firefox on Linux"},
-        {"session_id": session_id, "reason": "logout"},
+        {"session_ids": [session_id], "reason": "logout"},
     ]
     assert (await audit.verify(app.state.resources.db))[0] == 2
