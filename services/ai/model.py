@@ -15,7 +15,7 @@ from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
 
-from services.ai.chunks import Chunk, ChunkReader, plain
+from services.ai.chunks import Chunk, ChunkReader, plain, usage_of
 from services.ai.errors import (
     ContentBlockedError,
     ModelError,
@@ -98,11 +98,11 @@ class Gemini:
                 finish_reason = _last(chunk.finish_reason for chunk in chunks) or finish_reason
                 text = plain("".join(chunk.text for chunk in chunks))
                 wrote = wrote or bool(text.strip())
-                counts = _last(chunk.usage_metadata for chunk in chunks)
+                counts = _last(chunk.counts for chunk in chunks)
                 is_blocked = any(chunk.is_blocked for chunk in chunks)
                 yield Piece(
                     text,
-                    counts.usage() if counts else None,
+                    usage_of(counts) if counts else None,
                     is_last=bool(finish_reason) or is_blocked,
                 )
                 if is_blocked:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.ai.chunks import MAX_EVENT, Chunk, ChunkReader, plain
+from libs.common.events import Usage
+from services.ai.chunks import MAX_EVENT, Chunk, ChunkReader, plain, usage_of
 
 STREAM = (
     b": a comment\r\nevent: message\r\n"
@@ -24,8 +25,7 @@ def test_chunks_do_not_depend_on_how_the_stream_is_cut(size: int) -> None:
     reader.ensure_sound()
     assert "".join(chunk.text for chunk in chunks) == "Köln am Rhein"
     assert [chunk.finish_reason for chunk in chunks] == ["", "STOP", ""]
-    assert chunks[-1].usage_metadata is not None
-    assert chunks[-1].usage_metadata.usage().total == 7
+    assert usage_of(chunks[-1].counts or {}) == Usage(total=7)
     assert reader.is_closed
 
 
