@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
@@ -8,7 +9,9 @@ from pydantic import SecretStr
 from libs.common.db import Connection
 from services.auth.app import create_app
 from services.auth.settings import Settings
+from services.auth.tests.integration.mailbox import Mailbox, open_mailbox
 from services.auth.tests.integration.person import SECRET, Person
+from services.auth.tests.integration.twilio_api import ACCOUNT, TOKEN, TwilioApi, open_twilio
 
 
 @pytest.fixture
@@ -42,3 +45,51 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 @pytest.fixture
 def ada(client: httpx2.AsyncClient) -> Person:
     return Person(client)
+
+
+@pytest.fixture
+async def mailbox() -> AsyncIterator[Mailbox]:
+    async with open_mailbox() as mailbox:
+        yield mailbox
+
+
+@pytest.fixture
+async def twilio() -> AsyncIterator[TwilioApi]:
+    async with open_twilio() as api:
+        yield api
+
+
+@pytest.fixture
+def real_settings(settings: Settings, mailbox: Mailbox, twilio: TwilioApi) -> Settings:
+    """Codes leave by e-mail and SMS; the limits of networks, which are others' subject, are off."""
+    changes = {
+        "otp_sender": "smtp,twilio",
+        "smtp_url": SecretStr(mailbox.url),
+        "smtp_from": "Thoughtflow <codes@example.org>",
+        "twilio_account_sid": ACCOUNT,
+        "twilio_auth_token": SecretStr(TOKEN),
+        "twilio_from": "+15005550006",
+        "twilio_api_base": twilio.url,
+        "address_sends_per_hour": 0,
+    }
+    return settings.model_copy(update=changes)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    app = create_app(settings)
+    transport = httpx2.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://auth") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def real_client(
+    real_settings: Settings, conn: Connection
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of an auth that really sends."""
+    async with running(real_settings) as client:
+        yield client
