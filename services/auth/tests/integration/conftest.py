@@ -37,8 +37,7 @@ async def app(settings: Settings, conn: Connection) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://auth") as client:
+    async with client_of(app) as client:
         yield client
 
 
@@ -77,19 +76,25 @@ def real_settings(settings: Settings, mailbox: Mailbox, twilio: TwilioApi) -> Se
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    """Run auth with `settings`."""
     app = create_app(settings)
-    transport = httpx2.ASGITransport(app=app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://auth") as client,
-    ):
+    async with app.router.lifespan_context(app), client_of(app) as client:
         yield client
 
 
+def client_of(app: FastAPI) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://auth")
+
+
 @pytest.fixture
-async def real_client(
-    real_settings: Settings, conn: Connection
-) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of an auth that really sends."""
-    async with running(real_settings) as client:
+async def real_app(real_settings: Settings, conn: Connection) -> AsyncIterator[FastAPI]:
+    """An auth that really sends."""
+    app = create_app(real_settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def real_client(real_app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(real_app) as client:
         yield client
