@@ -43,17 +43,18 @@ class SmtpSender(Sender):
         mail["Message-ID"] = f"<{message.id}@{self._domain}>"
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(message.text)
+        server = aiosmtplib.SMTP(
+            hostname=self._host,
+            port=self._port,
+            username=self._user,
+            password=self._password,
+            use_tls=self._tls,
+            start_tls=None if self._tls or _is_loopback(self._host) else True,
+            timeout=SEND_TIMEOUT_S,
+        )
         try:
-            await aiosmtplib.send(
-                mail,
-                hostname=self._host,
-                port=self._port,
-                username=self._user,
-                password=self._password,
-                use_tls=self._tls,
-                start_tls=None if self._tls or _is_loopback(self._host) else True,
-                timeout=SEND_TIMEOUT_S,
-            )
+            await server.connect()
+            await server.send_message(mail)
         except aiosmtplib.SMTPRecipientsRefused as exc:
             code = exc.recipients[0].code
             raise SendError(str(code), permanent=code >= _PERMANENT) from None
@@ -63,6 +64,8 @@ class SmtpSender(Sender):
             raise SendError(str(exc.code)) from None
         except (aiosmtplib.SMTPException, ssl.SSLError, OSError) as exc:
             raise SendError(type(exc).__name__) from None
+        finally:
+            server.close()  # no goodbye: a server that hangs would not answer that either
         return str(mail["Message-ID"])
 
 

@@ -1,9 +1,11 @@
+import asyncio
 from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
 
 from libs.common.clock import new_id, utc_now
+from libs.common.testing import eventually
 from services.auth.models import Identifier, OtpMessage
 from services.auth.senders import SendError
 from services.auth.smtp import SmtpSender
@@ -73,6 +75,19 @@ async def test_a_server_that_is_away_may_come_back() -> None:
         await SmtpSender("smtp://127.0.0.1:1", sender=SENDER).send(message())
 
     assert (caught.value.error, caught.value.permanent) == ("SMTPConnectError", False)
+
+
+async def test_a_send_to_a_server_that_hangs_ends_at_once_when_it_is_cancelled(
+    mailbox: Mailbox,
+) -> None:
+    mailbox.gate.clear()
+    send = asyncio.create_task(SmtpSender(mailbox.url, sender=SENDER).send(message()))
+    await eventually(lambda: asyncio.sleep(0, mailbox.arrived))
+
+    send.cancel()
+    ended, _ = await asyncio.wait([send], timeout=3)
+
+    assert ended == {send}
 
 
 async def test_nothing_leaves_the_machine_in_clear(
