@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from libs.common.events import Plan
 from libs.common.http import Body
+from services.auth import templates
 from services.auth.devices import device_of
 from services.auth.identifiers import Email, Phone
 from services.auth.models import Identifier
@@ -32,9 +33,15 @@ def requesting_device(request: Request) -> str | None:
     return device_of(request.headers.get("user-agent", ""))
 
 
+def language_of(request: Request) -> str:
+    """Return the language that the client wants to be written to in."""
+    return templates.negotiate(request.headers.get("accept-language", ""))
+
+
 Res = Annotated[Resources, Depends(resources_of)]
 Address = Annotated[str, Depends(address_of)]
 Device = Annotated[str | None, Depends(requesting_device)]
+Language = Annotated[str, Depends(language_of)]
 
 
 class IdentifierIn(Body):
