@@ -19,11 +19,13 @@ from libs.common.events import (
     MessagePosted,
     ReplyStopRequested,
     SubscriptionChanged,
+    UserChanged,
     UserRegistered,
 )
 
 CONSUMERS: dict[type[Event], tuple[str, ...]] = {
     UserRegistered: ("billing",),
+    UserChanged: ("billing",),
     MessagePosted: ("ai",),
     ReplyStopRequested: ("ai",),
     ConversationGrew: ("ai",),

@@ -1,8 +1,8 @@
 """The service's own data, as its functions pass it around."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from libs.common.events import Plan
@@ -35,7 +35,7 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account as its owner may see it."""
+    """An account as its owner may see it; `version` counts its changes, from 1."""
 
     id: UUID
     phone: str | None
@@ -44,6 +44,10 @@ class User:
     plan: Plan
     created_at: datetime
     verified: bool
+    locale: str | None = None
+    timezone: str | None = None
+    preferences: dict[str, Any] = field(default_factory=dict)
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from libs.common.events.ai import (
     ChatroomTitled,
     Usage,
 )
-from libs.common.events.auth import UserRegistered
+from libs.common.events.auth import UserChanged, UserRegistered
 from libs.common.events.base import Event
 from libs.common.events.billing import Entitlements, Plan, SubscriptionChanged
 from libs.common.events.chat import (
@@ -35,6 +35,7 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     MessagePosted,
     ReplyStopRequested,
     SubscriptionChanged,
+    UserChanged,
     UserRegistered,
 )
 
@@ -58,5 +59,6 @@ __all__ = [
     "SubscriptionChanged",
     "Turn",
     "Usage",
+    "UserChanged",
     "UserRegistered",
 ]

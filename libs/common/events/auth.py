@@ -3,6 +3,8 @@
 from typing import ClassVar
 from uuid import UUID
 
+from pydantic import Field
+
 from libs.common.events.base import Event
 
 
@@ -21,6 +23,28 @@ class UserRegistered(Event):
     TYPE: ClassVar[str] = "auth.user_registered.v1"
 
     user_id: UUID
+    email: str | None = None
+    phone: str | None = None
+    name: str | None = None
+
+
+class UserChanged(Event):
+    """How a user can be reached, or is called, has changed; carries the whole new state.
+
+    Produced by `services.auth.actions`; consumed by billing.
+
+    Attributes:
+        user_id: whose it is.
+        version: grows with each change of this user; a reader ignores any that is not newer.
+        email: the e-mail address, if the user is known by one.
+        phone: the phone number in E.164, if the user is known by one.
+        name: as the user typed it.
+    """
+
+    TYPE: ClassVar[str] = "auth.user_changed.v1"
+
+    user_id: UUID
+    version: int = Field(ge=1)
     email: str | None = None
     phone: str | None = None
     name: str | None = None

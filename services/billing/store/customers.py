@@ -26,16 +26,25 @@ async def unlock_user(conn: Connection, user_id: UUID) -> None:
 
 
 async def upsert_customer(
-    conn: Connection, user_id: UUID, *, email: str | None, phone: str | None, name: str | None
+    conn: Connection,
+    user_id: UUID,
+    *,
+    version: int,
+    email: str | None,
+    phone: str | None,
+    name: str | None,
 ) -> None:
-    """Store how the user can be reached."""
+    """Store how the user can be reached, unless a newer version of that is stored."""
     await conn.execute(
         """
-        INSERT INTO customer (user_id, email, phone, name) VALUES ($1, $2, $3, $4)
+        INSERT INTO customer AS c (user_id, version, email, phone, name) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (user_id) DO UPDATE
-        SET email = EXCLUDED.email, phone = EXCLUDED.phone, name = EXCLUDED.name
+        SET version = EXCLUDED.version, email = EXCLUDED.email, phone = EXCLUDED.phone,
+            name = EXCLUDED.name
+        WHERE c.version <= EXCLUDED.version
         """,
         user_id,
+        version,
         email,
         phone,
         name,
