@@ -20,12 +20,14 @@ from libs.common.events import (
     ReplyStopRequested,
     SubscriptionChanged,
     UserChanged,
+    UserDeleted,
     UserRegistered,
 )
 
 CONSUMERS: dict[type[Event], tuple[str, ...]] = {
     UserRegistered: ("billing",),
     UserChanged: ("billing",),
+    UserDeleted: ("ai", "billing", "chat", "gateway"),
     MessagePosted: ("ai",),
     ReplyStopRequested: ("ai",),
     ConversationGrew: ("ai",),

@@ -2,9 +2,9 @@
 
 from faststream.rabbit import RabbitRouter
 
-from libs.common.events import UserChanged, UserRegistered
+from libs.common.events import UserChanged, UserDeleted, UserRegistered
 from libs.common.subscriptions import Subscriptions
-from services.billing.actions import users
+from services.billing.actions import deletion, users
 from services.billing.resources import Resources
 
 
@@ -13,4 +13,5 @@ def make_router(res: Resources) -> RabbitRouter:
     events = Subscriptions("billing", res)
     events.on(UserRegistered, users.record_user)
     events.on(UserChanged, users.record_change)
+    events.on(UserDeleted, deletion.forget_user)
     return events.router

@@ -9,7 +9,7 @@ from libs.common.events.ai import (
     ChatroomTitled,
     Usage,
 )
-from libs.common.events.auth import UserChanged, UserRegistered
+from libs.common.events.auth import UserChanged, UserDeleted, UserRegistered
 from libs.common.events.base import Event
 from libs.common.events.billing import Entitlements, Plan, SubscriptionChanged
 from libs.common.events.chat import (
@@ -36,6 +36,7 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     ReplyStopRequested,
     SubscriptionChanged,
     UserChanged,
+    UserDeleted,
     UserRegistered,
 )
 
@@ -60,5 +61,6 @@ __all__ = [
     "Turn",
     "Usage",
     "UserChanged",
+    "UserDeleted",
     "UserRegistered",
 ]

@@ -48,3 +48,18 @@ class UserChanged(Event):
     email: str | None = None
     phone: str | None = None
     name: str | None = None
+
+
+class UserDeleted(Event):
+    """A user deleted their account: whoever keeps anything of theirs erases it.
+
+    Produced by `services.auth.actions.deletion`; consumed by ai, billing, chat and the gateway.
+    Whatever else is heard of the user, before or after, is dropped.
+
+    Attributes:
+        user_id: who is no more.
+    """
+
+    TYPE: ClassVar[str] = "auth.user_deleted.v1"
+
+    user_id: UUID

@@ -5,6 +5,7 @@ import random
 
 import structlog
 
+from libs.common import deleted_users
 from libs.common.clock import utc_now
 from libs.common.db import OUTAGES
 from libs.common.events import (
@@ -76,6 +77,8 @@ async def _claim(res: Resources, event: MessagePosted) -> Claim | None:
         claim = await store.claim_generation(conn, started, worker=res.worker.id, now=utc_now())
         if claim is None:
             if await store.has_ended(conn, event.reply_id):
+                return None
+            if await deleted_users.is_deleted(conn, event.user_id):
                 return None
             raise GenerationBusyError("another worker is writing the reply")
     res.relay.nudge()

@@ -2,17 +2,17 @@
 
 import json
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Response
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from libs.common.etags import IfMatch, entity_tag
 from libs.common.http import Body, CurrentUser
 from libs.common.text import PlainText
-from services.auth.actions import accounts, profiles
+from services.auth.actions import accounts, deletion, profiles
 from services.auth.api.parameters import Res, UserOut
 
 MAX_PREFERENCES = 4096  # bytes of JSON
@@ -91,6 +91,12 @@ class UserChangeIn(Body):
         return self
 
 
+class DeletionOut(BaseModel):
+    """It has begun, and cannot be undone."""
+
+    status: Literal["deleting"] = "deleting"
+
+
 @router.get("/me")
 async def read_me(caller: CurrentUser, res: Res, response: Response) -> UserOut:
     """Return the user whose access token it is; the `ETag` is for `If-Match`.
@@ -115,3 +121,14 @@ async def change_me(
     )
     response.headers["etag"] = entity_tag(user.version)
     return UserOut.model_validate(user)
+
+
+@router.delete("/me", status_code=202)
+async def delete_me(caller: CurrentUser, res: Res, versions: IfMatch) -> DeletionOut:
+    """Delete your account and everything of yours, for good; what you pay for is cancelled first.
+
+    Your logins end at once. The rest, in every service, is gone within seconds, or as soon as
+    Stripe can be reached.
+    """
+    await deletion.delete_me(res, caller.user_id, versions=versions)
+    return DeletionOut()

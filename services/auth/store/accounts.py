@@ -85,11 +85,17 @@ async def find_user(conn: Connection, user_id: UUID) -> User | None:
     return None if row is None else _user(row)
 
 
+async def share_account(conn: Connection, user_id: UUID) -> None:
+    """Keep the account, if there is one, from being deleted until commit."""
+    await conn.execute("SELECT FROM account WHERE id = $1 FOR KEY SHARE", user_id)
+
+
 async def upsert_plan(conn: Connection, *, user_id: UUID, version: int, plan: Plan) -> None:
-    """Keep the plan unless a newer version of it is stored."""
+    """Keep the plan unless a newer version of it is stored, or the user was deleted."""
     await conn.execute(
         """
-        INSERT INTO plan (user_id, version, plan) VALUES ($1, $2, $3)
+        INSERT INTO plan (user_id, version, plan)
+        SELECT $1, $2, $3 WHERE NOT is_deleted_user($1)
         ON CONFLICT (user_id) DO UPDATE SET version = EXCLUDED.version, plan = EXCLUDED.plan
         WHERE plan.version < EXCLUDED.version
         """,

@@ -18,14 +18,15 @@ async def insert_chatroom(
     idempotency_key: str | None = None,
     hidden: bool = False,
 ) -> Chatroom | None:
-    """Store a new room; None if the user's key made one before."""
+    """Store a new room; None if the user's key made one before, or the user was deleted."""
     row = await conn.fetchrow(
         """
         INSERT INTO chatroom
             (id, user_id, title, title_source, idempotency_key, created_at, active_at, pinned,
              archived_at, metadata, hidden)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9 THEN $7::timestamptz END,
-            $10::jsonb, $11)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9 THEN $7::timestamptz END,
+            $10::jsonb, $11
+        WHERE NOT is_deleted_user($2)
         ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id, title, created_at, active_at, pinned, archived_at IS NOT NULL AS archived,
             metadata, version
