@@ -49,6 +49,13 @@ class User:
     preferences: dict[str, Any] = field(default_factory=dict)
     version: int = 1
 
+    @property
+    def identifier(self) -> Identifier:
+        """The one thing that the account is known by."""
+        if self.phone is not None:
+            return Identifier("phone", self.phone)
+        return Identifier("email", str(self.email))
+
 
 @dataclass(frozen=True, slots=True)
 class OneTimeCode:

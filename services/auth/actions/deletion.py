@@ -8,7 +8,6 @@ from libs.common.errors import PreconditionFailedError
 from libs.common.events import UserDeleted
 from services.auth.actions.accounts import read_user
 from services.auth.errors import UserNotFoundError
-from services.auth.models import Identifier, User
 from services.auth.resources import Resources
 from services.auth.store import deletion as store
 from services.auth.store import profiles
@@ -33,15 +32,9 @@ async def delete_me(
             raise PreconditionFailedError("it has changed meanwhile; read it again and repeat")
         user = await read_user(conn, user_id)
         await deleted_users.mark(conn, user_id)
-        await store.kill_code(conn, res.codes.identifier_hash(_identifier(user)))
+        await store.kill_code(conn, res.codes.identifier_hash(user.identifier))
         await store.delete_account(conn, user_id)
         await store.delete_plan(conn, user_id)
         await deleted_users.delete_events(conn, user_id)
         await outbox.add(conn, UserDeleted(user_id=user_id))
     res.relay.nudge()
-
-
-def _identifier(user: User) -> Identifier:
-    if user.phone is not None:
-        return Identifier("phone", user.phone)
-    return Identifier("email", str(user.email))

@@ -1,0 +1,83 @@
+"""Another phone number or e-mail address for an account, with a code on the old and the new."""
+
+from uuid import UUID
+
+from libs.common import outbox
+from libs.common.clock import utc_now
+from services.auth.actions import codes
+from services.auth.actions.accounts import read_me, read_user
+from services.auth.actions.profiles import user_changed
+from services.auth.errors import IdentifierTakenError, IdentifierUnchangedError, OtpInvalidError
+from services.auth.models import Identifier, SentCode, User
+from services.auth.resources import Resources
+from services.auth.store import addresses, identifiers, profiles
+from services.auth.store import codes as store_codes
+
+
+async def send_codes(
+    res: Resources, user_id: UUID, identifier: Identifier, *, address: str
+) -> tuple[Identifier, SentCode, SentCode]:
+    """Send a code to the new identifier and one to the present; return that, and what was sent.
+
+    The same for identifiers that others have: whoever asks learns nothing.
+
+    Raises:
+        UserNotFoundError: the account was deleted after the token was issued.
+        IdentifierUnchangedError: the account is known by that already.
+        AddressLimitError, OtpAttemptsExceededError, OtpCooldownError: as for any code, of either;
+            the first may have been sent.
+    """
+    present = (await read_me(res, user_id)).identifier
+    if identifier == present:
+        raise IdentifierUnchangedError
+    new = await codes.send_otp(res, identifier, address=address)
+    return present, new, await codes.send_otp(res, present, address=address)
+
+
+async def change_identifier(
+    res: Resources,
+    user_id: UUID,
+    identifier: Identifier,
+    *,
+    otp: str,
+    present_otp: str,
+    address: str,
+) -> User:
+    """Let the account be known by the new identifier from now on; uses both codes up.
+
+    Args:
+        res: the service's resources.
+        user_id: the caller.
+        identifier: the new one.
+        otp: the code that was sent there.
+        present_otp: the code that was sent to the present one.
+        address: the client's.
+
+    Raises:
+        UserNotFoundError: the account was deleted after the token was issued.
+        IdentifierUnchangedError: the account is known by that already.
+        IdentifierTakenError: both codes are right, and the new identifier is another account's.
+        AddressLimitError, OtpAttemptsExceededError, OtpInvalidError: as for any code, of either.
+    """
+    present = (await read_me(res, user_id)).identifier
+    if identifier == present:
+        raise IdentifierUnchangedError
+    async with res.db.acquire() as conn:
+        checked = [
+            await codes.check(res, conn, whose, code, address=address)
+            for whose, code in ((identifier, otp), (present, present_otp))
+        ]
+        async with conn.transaction():
+            await profiles.lock_version(conn, user_id)
+            used = [await store_codes.use_code(conn, guess.id, utc_now()) for _, guess in checked]
+            if not all(used) or (await read_user(conn, user_id)).identifier != present:
+                raise OtpInvalidError(attempts_left=0)
+            await identifiers.release_identifier(conn, identifier)
+            if not await identifiers.replace_identifier(conn, user_id, identifier):
+                raise IdentifierTakenError
+            user = await read_user(conn, user_id)
+            await outbox.add(conn, user_changed(user))
+        for counted, _ in checked:
+            await addresses.uncount_address(conn, counted.address_hash, since=counted.since)
+    res.relay.nudge()
+    return user
