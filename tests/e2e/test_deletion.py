@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 async def test_a_deleted_user_is_named_nowhere_within_thirty_seconds(
     stack: Stack, person: Person, gemini: Gemini
 ) -> None:
-    """P3, P4: with a reply under way, a subscription that is paid, and a feed that is open."""
+    """P3: with a reply under way, a subscription that is paid, and a feed that is open."""
     word = f"word{new_id().hex}"
     me = await person.call("PATCH", "/user/me", {"name": f"Ada {word}"})
     await person.pay(stack.url("stripe"))

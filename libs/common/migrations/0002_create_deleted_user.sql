@@ -5,5 +5,8 @@ CREATE TABLE deleted_user (
     deleted_at timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE FUNCTION is_deleted_user(p_user_id uuid) RETURNS boolean LANGUAGE sql STABLE AS
-    'SELECT EXISTS (SELECT FROM deleted_user WHERE user_hash = sha256(uuid_send(p_user_id)))';
+-- In plpgsql, which plans it once a connection; sql would each time.
+CREATE FUNCTION is_deleted_user(p_user_id uuid) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM deleted_user WHERE user_hash = sha256(uuid_send(p_user_id)));
+END $$;

@@ -43,7 +43,7 @@ async def insert_chatroom(
         json.dumps(room.metadata),
         hidden,
     )
-    return _room(row) if row else None
+    return chatroom_of(row) if row else None
 
 
 async def find_chatroom_by_key(
@@ -60,7 +60,7 @@ async def find_chatroom_by_key(
         user_id,
         idempotency_key,
     )
-    return _room(row) if row else None
+    return chatroom_of(row) if row else None
 
 
 async def list_chatrooms(
@@ -91,7 +91,7 @@ async def list_chatrooms(
         archived,
         pinned,
     )
-    return [_room(row) for row in rows]
+    return [chatroom_of(row) for row in rows]
 
 
 async def find_chatroom(conn: Connection, *, chatroom_id: UUID, user_id: UUID) -> Chatroom | None:
@@ -106,7 +106,7 @@ async def find_chatroom(conn: Connection, *, chatroom_id: UUID, user_id: UUID) -
         chatroom_id,
         user_id,
     )
-    return _room(row) if row else None
+    return chatroom_of(row) if row else None
 
 
 async def lock_version(conn: Connection, *, chatroom_id: UUID, user_id: UUID) -> int | None:
@@ -150,7 +150,7 @@ async def update_chatroom(
         None if change.metadata is None else json.dumps(change.metadata),
         now,
     )
-    return _room(row)
+    return chatroom_of(row)
 
 
 async def set_default_title(
@@ -168,7 +168,7 @@ async def set_default_title(
         user_id,
         title,
     )
-    return _room(row) if row else None
+    return chatroom_of(row) if row else None
 
 
 async def list_open_reply_ids(conn: Connection, chatroom_id: UUID) -> list[UUID]:
@@ -197,6 +197,7 @@ async def owns_chatroom(conn: Connection, *, chatroom_id: UUID, user_id: UUID) -
     return owned
 
 
-def _room(row: object) -> Chatroom:
+def chatroom_of(row: object) -> Chatroom:
+    """Return the room that a row tells of."""
     fields = dict(row)  # type: ignore[call-overload]
     return Chatroom(**{**fields, "metadata": json.loads(fields["metadata"])})
