@@ -18,7 +18,7 @@ async def delete_me(
 ) -> None:
     """Erase what auth knows of the user, and announce it to those who know more.
 
-    All in one transaction, so the others hear of it whatever dies.
+    In one transaction with the event, so the others hear of it whatever dies.
 
     Raises:
         UserNotFoundError: the account was deleted before.
@@ -32,9 +32,11 @@ async def delete_me(
             raise PreconditionFailedError("it has changed meanwhile; read it again and repeat")
         user = await read_user(conn, user_id)
         await deleted_users.mark(conn, user_id)
-        await store.kill_code(conn, res.codes.identifier_hash(user.identifier))
+        await deleted_users.delete_events(conn, user_id)
         await store.delete_account(conn, user_id)
         await store.delete_plan(conn, user_id)
-        await deleted_users.delete_events(conn, user_id)
         await outbox.add(conn, UserDeleted(user_id=user_id))
     res.relay.nudge()
+    async with res.db.acquire() as conn:
+        # Not before the commit: who logs in locks the code first, and the account behind it.
+        await store.kill_code(conn, res.codes.identifier_hash(user.identifier))

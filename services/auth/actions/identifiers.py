@@ -68,8 +68,10 @@ async def change_identifier(
             for whose, code in ((identifier, otp), (present, present_otp))
         ]
         async with conn.transaction():
+            # In one order, and before the account, as logging in does: nobody waits in a circle.
+            code_ids = sorted(guess.id for _, guess in checked)
+            used = [await store_codes.use_code(conn, code_id, utc_now()) for code_id in code_ids]
             await profiles.lock_version(conn, user_id)
-            used = [await store_codes.use_code(conn, guess.id, utc_now()) for _, guess in checked]
             if not all(used) or (await read_user(conn, user_id)).identifier != present:
                 raise OtpInvalidError(attempts_left=0)
             await identifiers.release_identifier(conn, identifier)

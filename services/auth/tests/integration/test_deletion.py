@@ -120,3 +120,21 @@ async def test_an_account_that_changed_meanwhile_is_not_deleted_by_its_old_versi
 
     assert (refused.status_code, refused.json()["code"]) == (412, "precondition_failed")
     assert (await ada.me(login["access_token"])).status_code == 200
+
+
+async def test_logging_in_and_leaving_at_once_never_wait_in_a_circle(
+    ada: Person, conn: Connection
+) -> None:
+    login = await ada.log_in()
+    code = await ada.ask_code()
+    holding = conn.transaction()
+    await holding.start()
+    await conn.execute("SELECT FROM account FOR UPDATE")
+
+    both = [asyncio.create_task(delete(ada, login)), asyncio.create_task(ada.guess(code))]
+    await asyncio.sleep(0.3)  # each has got as far as it can
+    await holding.commit()
+    deleted, guessed = await asyncio.gather(*both)
+
+    assert deleted.status_code == 202, deleted.text
+    assert guessed.status_code in {200, 401}, guessed.text

@@ -171,3 +171,14 @@ async def test_the_present_identifier_is_no_change(ada: Person, mover: Mover) ->
     answer = await mover.ask({"email": ada.email.upper()})
 
     assert (answer.status_code, answer.json()["code"]) == (409, "identifier_unchanged")
+
+
+async def test_two_who_want_each_others_never_wait_in_a_circle(ada: Person, mover: Mover) -> None:
+    bob = Person(ada.client, "bob@example.org", address="198.51.100.1")
+    rival = Mover(bob, await bob.log_in())
+    to_bob, to_ada = {"email": bob.email}, {"email": ada.email}
+    mine, theirs = await mover.codes(to_bob), await rival.codes(to_ada)
+
+    answers = await asyncio.gather(mover.change(to_bob, mine), rival.change(to_ada, theirs))
+
+    assert {answer.json()["code"] for answer in answers} <= {"identifier_taken", "otp_invalid"}
