@@ -8,6 +8,7 @@ from uuid import UUID
 from libs.common.events import Plan
 
 IdentifierKind = Literal["phone", "email"]
+Channel = Literal["sms", "email"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Identifier:
 
     kind: IdentifierKind
     value: str
+
+    @property
+    def channel(self) -> Channel:
+        """How codes travel to it."""
+        return "sms" if self.kind == "phone" else "email"
 
     @property
     def phone(self) -> str | None:
@@ -123,13 +129,34 @@ class SealedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class OtpMessage:
+    """A message with a code, to whom; of no use after `expires_at`."""
+
+    id: UUID
+    to: Identifier
+    subject: str
+    text: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A stored message that this process may send; `attempts` counts this one."""
+
+    id: UUID
+    channel: Channel
+    sealed: bytes
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class SentCode:
     """What the person who asked for a code may know.
 
     Attributes:
         expires_in: seconds until it stops being accepted.
         resend_in: seconds until it may be asked for again.
-        otp: the code itself, where the sender reveals it.
+        otp: the code itself, where OTP_SENDER is `mock`.
     """
 
     expires_in: int

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from libs.common import outbox
 from libs.common.clock import utc_now
-from services.auth.actions import codes
+from services.auth.actions import codes, sends
 from services.auth.actions.accounts import read_me, read_user
 from services.auth.actions.profiles import user_changed
 from services.auth.errors import IdentifierTakenError, IdentifierUnchangedError, OtpInvalidError
@@ -15,23 +15,26 @@ from services.auth.store import codes as store_codes
 
 
 async def send_codes(
-    res: Resources, user_id: UUID, identifier: Identifier, *, address: str
+    res: Resources, user_id: UUID, identifier: Identifier, *, address: str, language: str
 ) -> tuple[Identifier, SentCode, SentCode]:
     """Send a code to the new identifier and one to the present; return that, and what was sent.
 
-    The same for identifiers that others have: whoever asks learns nothing.
+    The same for identifiers that others have: whoever asks learns nothing. The address and the
+    language are those of the client.
 
     Raises:
         UserNotFoundError: the account was deleted after the token was issued.
         IdentifierUnchangedError: the account is known by that already.
-        AddressLimitError, OtpAttemptsExceededError, OtpCooldownError: as for any code, of either;
-            the first may have been sent.
+        ThoughtflowError: `codes.send_otp` refuses one of them; the first may have been sent.
     """
     present = (await read_me(res, user_id)).identifier
     if identifier == present:
         raise IdentifierUnchangedError
-    new = await codes.send_otp(res, identifier, address=address)
-    return present, new, await codes.send_otp(res, present, address=address)
+    new, old = [
+        await codes.send_otp(res, whose, address=address, language=language)
+        for whose in (identifier, present)
+    ]
+    return present, new, old
 
 
 async def change_identifier(
@@ -79,6 +82,8 @@ async def change_identifier(
                 raise IdentifierTakenError
             user = await read_user(conn, user_id)
             await outbox.add(conn, user_changed(user))
+            for whose in sorted((identifier, present), key=lambda each: each.value):
+                await sends.note_verified(conn, whose)
         for counted, _ in checked:
             await addresses.uncount_address(conn, counted.address_hash, since=counted.since)
     res.relay.nudge()

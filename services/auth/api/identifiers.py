@@ -9,7 +9,7 @@ from libs.common.etags import entity_tag
 from libs.common.http import CurrentUser
 from services.auth.actions import identifiers
 from services.auth.api.codes import SentOtpOut
-from services.auth.api.parameters import Address, IdentifierIn, Res, UserOut
+from services.auth.api.parameters import Address, IdentifierIn, Language, Res, UserOut
 from services.auth.models import Identifier, SentCode
 
 router = APIRouter(prefix="/user/me/identifier", tags=["user"])
@@ -37,7 +37,7 @@ class SentCodesOut(BaseModel):
 
 def _sent(identifier: Identifier, sent: SentCode) -> SentOtpOut:
     return SentOtpOut(
-        channel="sms" if identifier.kind == "phone" else "email",
+        channel=identifier.channel,
         expires_in=sent.expires_in,
         resend_in=sent.resend_in,
         otp=sent.otp,
@@ -46,7 +46,7 @@ def _sent(identifier: Identifier, sent: SentCode) -> SentOtpOut:
 
 @router.post("", status_code=202, response_model_exclude_none=True)
 async def send_codes(
-    body: IdentifierIn, caller: CurrentUser, res: Res, address: Address
+    body: IdentifierIn, caller: CurrentUser, res: Res, address: Address, language: Language
 ) -> SentCodesOut:
     """Ask for another phone number or e-mail address: a code goes to it, and one to the present.
 
@@ -54,7 +54,7 @@ async def send_codes(
     """
     identifier = body.identifier()
     present, new_code, present_code = await identifiers.send_codes(
-        res, caller.user_id, identifier, address=address
+        res, caller.user_id, identifier, address=address, language=language
     )
     return SentCodesOut(new=_sent(identifier, new_code), present=_sent(present, present_code))
 

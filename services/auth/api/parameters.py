@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from libs.common.events import Plan
 from libs.common.http import Body
+from services.auth import templates
 from services.auth.identifiers import Email, Phone
 from services.auth.models import Identifier
 from services.auth.resources import Resources
@@ -26,8 +27,14 @@ def address_of(request: Request) -> str:
     return forwarded or (request.client.host if request.client else "")
 
 
+def language_of(request: Request) -> str:
+    """Return the language that the client wants to be written to in."""
+    return templates.negotiate(request.headers.get("accept-language", ""))
+
+
 Res = Annotated[Resources, Depends(resources_of)]
 Address = Annotated[str, Depends(address_of)]
+Language = Annotated[str, Depends(language_of)]
 
 
 class IdentifierIn(Body):
