@@ -93,8 +93,16 @@ async def settle(conn: Connection) -> None:
 
 
 async def delete_events(conn: Connection, user_id: UUID) -> None:
-    """Delete what the outbox holds of the user, sent or not: nobody may act on it any more."""
-    await conn.execute("DELETE FROM outbox WHERE position($1::text IN payload) > 0", str(user_id))
+    """Delete what the outbox holds of the user: nobody may act on it any more.
+
+    What the relay has in hand and cannot send is put back as another row, hence the second look.
+    """
+    while await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM outbox WHERE position($1::text IN payload) > 0)", str(user_id)
+    ):
+        await conn.execute(
+            "DELETE FROM outbox WHERE position($1::text IN payload) > 0", str(user_id)
+        )
 
 
 def redis_key(user_id: UUID | str) -> str:

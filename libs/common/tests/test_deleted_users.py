@@ -98,6 +98,22 @@ async def test_what_the_outbox_holds_of_a_user_is_deleted_and_nothing_else(
     ]
 
 
+async def test_what_the_relay_puts_back_meanwhile_is_deleted_too(
+    conn: Connection, other: Connection, user_id: UUID
+) -> None:
+    """P3: RabbitMQ is away, and the relay tries again and again."""
+    insert = "INSERT INTO outbox (event_id, type, payload) VALUES (gen_random_uuid(), 'x', $1)"
+    await conn.execute(insert, str(user_id))
+    async with other.transaction():
+        await other.execute("DELETE FROM outbox")
+        deleting = asyncio.create_task(deleted_users.delete_events(conn, user_id))
+        await asyncio.sleep(0.2)  # it waits for the row that is in hand
+        await other.execute(insert, str(user_id))
+    await deleting
+
+    assert await other.fetchval("SELECT count(*) FROM outbox") == 0
+
+
 async def test_no_reply_of_a_deleted_user_is_streamed_any_more(redis: Redis, user_id: UUID) -> None:
     """P3: a worker that writes on brings no stream back."""
     writer = ReplyWriter(redis)
