@@ -19,11 +19,15 @@ from libs.common.events import (
     MessagePosted,
     ReplyStopRequested,
     SubscriptionChanged,
+    UserChanged,
+    UserDeleted,
     UserRegistered,
 )
 
 CONSUMERS: dict[type[Event], tuple[str, ...]] = {
     UserRegistered: ("billing",),
+    UserChanged: ("billing",),
+    UserDeleted: ("ai", "billing", "chat", "gateway"),
     MessagePosted: ("ai",),
     ReplyStopRequested: ("ai",),
     ConversationGrew: ("ai",),

@@ -18,6 +18,7 @@ from libs.common.events import (
     ChatroomChanged,
     MessageChanged,
     SubscriptionChanged,
+    UserDeleted,
 )
 from libs.common.subscriptions import Subscriptions
 from services.gateway.events import feed_document
@@ -45,6 +46,7 @@ def make_router(feed: FeedStore) -> RabbitRouter:
     events.on(AIReplyFailed, tell)
     events.on(AIReplyStopped, tell)
     events.on(SubscriptionChanged, tell)
+    events.on(UserDeleted, forget)
     return events.router
 
 
@@ -73,3 +75,8 @@ async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterato
 async def tell(feed: FeedStore, event: Told) -> None:
     """Tell the user's devices."""
     await feed.append(event.user_id, event.event_id, feed_document(event))
+
+
+async def forget(feed: FeedStore, event: UserDeleted) -> None:
+    """Erase what Redis holds of the user; every gateway refuses their tokens from now on."""
+    await feed.forget(event.user_id)

@@ -40,6 +40,7 @@ _EXACT = {
     "/.well-known/jwks.json": Route("auth", Access.ANYONE),
     "/event": _LIVE,
     "/ws/ticket": _LIVE,
+    "/user/me/export": _LIVE,
     "/webhook/stripe": Route("billing", Access.UNLIMITED),
     "/subscription/complete": Route("billing", Access.ANYONE),
     "/subscription/cancelled": Route("billing", Access.ANYONE),

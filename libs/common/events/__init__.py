@@ -9,7 +9,7 @@ from libs.common.events.ai import (
     ChatroomTitled,
     Usage,
 )
-from libs.common.events.auth import UserRegistered
+from libs.common.events.auth import UserChanged, UserDeleted, UserRegistered
 from libs.common.events.base import Event
 from libs.common.events.billing import Entitlements, Plan, SubscriptionChanged
 from libs.common.events.chat import (
@@ -35,6 +35,8 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     MessagePosted,
     ReplyStopRequested,
     SubscriptionChanged,
+    UserChanged,
+    UserDeleted,
     UserRegistered,
 )
 
@@ -58,5 +60,7 @@ __all__ = [
     "SubscriptionChanged",
     "Turn",
     "Usage",
+    "UserChanged",
+    "UserDeleted",
     "UserRegistered",
 ]
