@@ -1,6 +1,7 @@
 """What auth refuses, and why."""
 
 from libs.common.errors import (
+    ConflictError,
     LimitReachedError,
     NotFoundError,
     UnauthenticatedError,
@@ -147,3 +148,24 @@ class UserNotFoundError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__("this account does not exist any more; sign up at /auth/signup")
+
+
+class IdentifierUnchangedError(ConflictError):
+    """The account is known by this phone number or e-mail address already."""
+
+    code = "identifier_unchanged"
+
+    def __init__(self) -> None:
+        super().__init__("you log in by this one already; send another, or leave it as it is")
+
+
+class IdentifierTakenError(ConflictError):
+    """Another account is known by this phone number or e-mail address."""
+
+    code = "identifier_taken"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "you have another account with it: log in there and delete that one first, or choose "
+            "another phone number or e-mail address"
+        )

@@ -1,9 +1,9 @@
 """The service's own data, as its functions pass it around."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from libs.common.events import Plan
@@ -51,7 +51,7 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account as its owner may see it."""
+    """An account as its owner may see it; `version` counts its changes, from 1."""
 
     id: UUID
     phone: str | None
@@ -60,6 +60,17 @@ class User:
     plan: Plan
     created_at: datetime
     verified: bool
+    locale: str | None = None
+    timezone: str | None = None
+    preferences: dict[str, Any] = field(default_factory=dict)
+    version: int = 1
+
+    @property
+    def identifier(self) -> Identifier:
+        """The one thing that the account is known by."""
+        if self.phone is not None:
+            return Identifier("phone", self.phone)
+        return Identifier("email", str(self.email))
 
 
 @dataclass(frozen=True, slots=True)

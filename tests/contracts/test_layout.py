@@ -21,7 +21,7 @@ MODULES = {
     "gateway": EVERY_SERVICE
     | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
-    | {"consumers", "events", "feed", "feed_live", "event_api", "posting"}
+    | {"consumers", "events", "feed", "feed_live", "event_api", "posting", "archive_api"}
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
     | {"presence", "revocations", "tickets"},
 }

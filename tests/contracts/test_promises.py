@@ -19,6 +19,7 @@ PROMISES = (
     *("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8"),
     *("V1", "V2", "V3", "V4"),
     *("D1", "D2", "D3", "D4"),
+    *("P3", "Z3", "Z5"),
 )
 NUMBER = re.compile(r"\b[A-Z]\d\d?\b")
 # This file names them all, so it does not count.

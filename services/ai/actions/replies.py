@@ -5,7 +5,7 @@ import random
 
 import structlog
 
-from libs.common import outbox
+from libs.common import deleted_users, outbox
 from libs.common.clock import utc_now
 from libs.common.db import OUTAGES
 from libs.common.events import (
@@ -79,6 +79,8 @@ async def _claim(res: Resources, event: MessagePosted) -> Claim | None:
         )
         if claim is None:
             if await store.has_ended(conn, event.reply_id):
+                return None
+            if await deleted_users.is_deleted(conn, event.user_id):
                 return None
             raise GenerationBusyError("another worker is writing the reply")
     return claim

@@ -26,14 +26,15 @@ async def claim_generation(
 ) -> Claim | None:
     """Make `worker` the one that writes the reply to `event`.
 
-    None if the reply has ended or its worker lives. A worker lives as long as it holds its advisory
-    lock; `worker` itself counts as gone, so that a handler that failed can start over.
+    None if the reply has ended, its worker lives or the user was deleted. A worker lives as long as
+    it holds its advisory lock; `worker` itself counts as gone, so that a handler that failed can
+    start over.
     """
     row = await conn.fetchrow(
         """
         INSERT INTO generation AS g
             (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
-        VALUES ($1, $2, $3, 'running', 1, $4, $5, $6)
+        SELECT $1, $2, $3, 'running', 1, $4, $5, $6 WHERE NOT is_deleted_user($2)
         ON CONFLICT (id) DO UPDATE SET attempt = g.attempt + 1, worker = EXCLUDED.worker
         WHERE g.status = 'running' AND CASE
             WHEN g.worker = EXCLUDED.worker THEN true
@@ -93,13 +94,16 @@ async def raise_attempt(
 async def insert_tombstone(
     conn: Connection, generation_id: UUID, *, user_id: UUID, chatroom_id: UUID, now: datetime
 ) -> bool:
-    """Store a reply as stopped before anyone began it, with its ledger row; false if one did."""
+    """Store a reply as stopped before anyone began it, with its ledger row.
+
+    False if one did begin it, or the user was deleted.
+    """
     made = await conn.fetchval(
         """
         WITH made AS (
             INSERT INTO generation (id, user_id, chatroom_id, status, attempt, worker, model,
                 created_at, stop_requested_at, ended_at)
-            VALUES ($1, $2, $3, 'stopped', 1, 0, '', $4, $4, $4)
+            SELECT $1, $2, $3, 'stopped', 1, 0, '', $4, $4, $4 WHERE NOT is_deleted_user($2)
             ON CONFLICT DO NOTHING
             RETURNING id
         )

@@ -64,6 +64,7 @@ async def record_plan(res: Resources, event: SubscriptionChanged) -> None:
     async with res.db.acquire() as conn, conn.transaction():
         if not await inbox.first_time(conn, consumer=event.TYPE, event_id=event.event_id):
             return
+        await accounts.share_account(conn, event.user_id)
         await accounts.upsert_plan(
             conn, user_id=event.user_id, version=event.version, plan=event.plan
         )

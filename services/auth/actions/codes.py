@@ -117,10 +117,8 @@ async def verify_otp(
             right one is refused.
     """
     async with res.db.acquire() as conn:
-        counted, guess = await _count_guess(res, conn, identifier, address)
+        counted, guess = await check(res, conn, identifier, otp, address=address)
         invalid = OtpInvalidError(attempts_left=rules.MAX_ATTEMPTS - guess.attempts)
-        if not _is_right(res, identifier, otp, guess):
-            raise invalid
         async with conn.transaction():
             user = None
             if await codes.use_code(conn, guess.id, utc_now()):
@@ -132,6 +130,20 @@ async def verify_otp(
         await store_addresses.uncount_address(conn, counted.address_hash, since=counted.since)
     res.relay.nudge()
     return grant(res, session, generation=session.generation, user=user)
+
+
+async def check(
+    res: Resources, conn: Connection, identifier: Identifier, otp: str, *, address: str
+) -> tuple[addresses.Counted, Guess]:
+    """Count a guess and return it if it is right; whoever then uses the code gives the count back.
+
+    Raises:
+        AddressLimitError, OtpAttemptsExceededError, OtpInvalidError: as `verify_otp` has it.
+    """
+    counted, guess = await _count_guess(res, conn, identifier, address)
+    if not _is_right(res, identifier, otp, guess):
+        raise OtpInvalidError(attempts_left=rules.MAX_ATTEMPTS - guess.attempts)
+    return counted, guess
 
 
 def _is_right(res: Resources, identifier: Identifier, otp: str, guess: Guess) -> bool:

@@ -1,5 +1,5 @@
 """Auth over HTTP: read the request, call one action, shape the answer. No rule, no SQL."""
 
-from services.auth.api import codes, sessions, users
+from services.auth.api import codes, exports, identifiers, sessions, users
 
-ROUTERS = [codes.router, sessions.router, users.router]
+ROUTERS = [codes.router, sessions.router, users.router, identifiers.router, exports.router]

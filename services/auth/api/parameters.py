@@ -1,6 +1,6 @@
 """What auth's operations take and return in common."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -69,7 +69,16 @@ class IdentifierIn(Body):
 
 
 class UserOut(BaseModel):
-    """The user, to themselves."""
+    """The user, to themselves.
+
+    Attributes:
+        plan: the plan in force.
+        verified: whether a code has shown whose the identifier is.
+        locale: BCP 47, e.g. `de-AT`.
+        timezone: as in the IANA database, e.g. `Europe/Vienna`.
+        preferences: whatever clients keep here.
+        version: counts the changes; the `ETag`.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -80,3 +89,7 @@ class UserOut(BaseModel):
     plan: Plan
     created_at: AwareDatetime
     verified: bool
+    locale: str | None
+    timezone: str | None
+    preferences: dict[str, Any]
+    version: int
