@@ -74,6 +74,15 @@ class UnauthenticatedError(ThoughtflowError):
         )
 
 
+class SessionRevokedError(UnauthenticatedError):
+    """The login that this token came from has ended."""
+
+    code = "session_revoked"
+
+    def __init__(self) -> None:
+        super().__init__("this login has ended; log in again")
+
+
 class ForbiddenError(ThoughtflowError):
     """The caller is known and may not do this."""
 

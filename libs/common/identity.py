@@ -6,6 +6,7 @@ JWKS and from nowhere else. No other header is believed.
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -29,6 +30,13 @@ MAX_TOKEN_LENGTH = 4096
 MAX_CACHED = 4096
 REFRESH_INTERVAL_S = 5.0
 """Seconds between two looks at the JWKS, so that made-up key ids cannot flood auth."""
+
+KEYS_REFRESH_S = 300.0
+"""Seconds until the keys are looked at again: new ones are known before they sign, and withdrawn
+ones forgotten."""
+
+KEYS_RETRY_S = 30.0
+"""The same after a look that failed; until then the keys that we have count."""
 
 RETRY_INTERVAL_S = 1.0
 """The same after a look that failed: whoever logs in meanwhile waits no longer than this."""
@@ -67,6 +75,7 @@ class TokenVerifier:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._verified: dict[str, Identity] = {}
         self._next_look_at = 0.0
+        self._stale_at = 0.0
         self._auth_is_away = False
         self._looking = asyncio.Lock()
         self._client: httpx2.AsyncClient | None = None
@@ -120,6 +129,8 @@ class TokenVerifier:
         kid = str(header.get("kid"))
         if kid not in self._keys:
             await self._look_for(kid)
+        elif time.monotonic() >= self._stale_at:
+            await self._look_again()
         try:
             return self._keys[kid]
         except KeyError as exc:
@@ -135,11 +146,24 @@ class TokenVerifier:
             if kid not in self._keys and time.monotonic() >= self._next_look_at:
                 self._auth_is_away = True
                 self._next_look_at = time.monotonic() + RETRY_INTERVAL_S
-                await self._fetch_keys()
+                await self._replace_keys()
                 self._auth_is_away = False
                 self._next_look_at = time.monotonic() + REFRESH_INTERVAL_S
             if kid not in self._keys and self._auth_is_away:
                 raise _unavailable()
+
+    async def _look_again(self) -> None:
+        """Fetch the keys, for one caller at a time; the others go on with those that we have."""
+        self._stale_at = time.monotonic() + KEYS_RETRY_S
+        with suppress(UnavailableError):
+            await self._replace_keys()
+
+    async def _replace_keys(self) -> None:
+        known = self._keys
+        await self._fetch_keys()
+        self._stale_at = time.monotonic() + KEYS_REFRESH_S
+        if known.keys() - self._keys.keys():
+            self._verified.clear()  # what a withdrawn key has signed counts no longer
 
     async def _fetch_keys(self) -> None:
         if self._client is None:

@@ -1,9 +1,9 @@
-"""`python -m services.<name> [serve|migrate]`: how every service starts."""
+"""`python -m services.<name> [serve|migrate|...]`: how every service starts."""
 
 import asyncio
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ def main(
     name: str,
     settings_class: type[SettingsT],
     create_app: Callable[[SettingsT], ASGIApp],
+    commands: Mapping[str, Callable[[SettingsT], Awaitable[str]]] | None = None,
     **options: Any,
 ) -> None:
-    """Serve, or with the argument `migrate` bring the service's schema up to date.
+    """Serve, or with the argument `migrate` bring the service's schema up to date, or obey another.
 
     Exits with 2 where a setting is missing or malformed, or the argument is unknown.
 
@@ -38,16 +39,20 @@ def main(
         name: of the service.
         settings_class: what it reads from its environment.
         create_app: makes its app.
+        commands: what else it can be told to do; each returns a line for people.
         options: of uvicorn, besides those of every service.
     """
     command = sys.argv[1] if len(sys.argv) > 1 else "serve"
-    if command not in {"serve", "migrate"}:
-        print(f"usage: python -m services.{name} [serve|migrate]", file=sys.stderr)  # noqa: T201
+    commands = commands or {}
+    if command not in (known := ["serve", "migrate", *commands]):
+        print(f"usage: python -m services.{name} [{'|'.join(known)}]", file=sys.stderr)  # noqa: T201
         raise SystemExit(2)
     settings = load(settings_class)
     configure_logging(name, settings.log_level)
     if command == "serve":
         serve(create_app(settings), settings, **options)
+    elif command in commands:
+        print(asyncio.run(_obey(commands[command](settings))))  # noqa: T201
     elif isinstance(settings, CommonSettings):
         asyncio.run(_migrate(name, settings.database_url))
 
@@ -63,6 +68,10 @@ def serve(app: ASGIApp, settings: BaseServiceSettings, **options: Any) -> None:
         server.run()
     if not server.started:
         raise SystemExit(STARTUP_FAILED)
+
+
+async def _obey(command: Awaitable[str]) -> str:
+    return await command
 
 
 async def _migrate(name: str, database_url: str) -> None:

@@ -18,6 +18,7 @@ from libs.common.events import (
     MessageChanged,
     MessagePosted,
     ReplyStopRequested,
+    SessionRevoked,
     SubscriptionChanged,
     UserChanged,
     UserDeleted,
@@ -26,6 +27,7 @@ from libs.common.events import (
 
 CONSUMERS: dict[type[Event], tuple[str, ...]] = {
     UserRegistered: ("billing",),
+    SessionRevoked: ("gateway",),
     UserChanged: ("billing",),
     UserDeleted: ("ai", "billing", "chat", "gateway"),
     MessagePosted: ("ai",),

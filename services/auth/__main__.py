@@ -1,8 +1,32 @@
-"""`python -m services.auth [serve|migrate]`."""
+"""`python -m services.auth [serve|migrate|rotate-keys|verify-audit]`."""
 
+from libs.common.db import open_pool
 from libs.common.service import main
+from services.auth.actions import audit, keys
 from services.auth.app import create_app
+from services.auth.resources import load_keyring
 from services.auth.settings import Settings
 
+
+async def rotate_keys(settings: Settings) -> str:
+    """Have a new key sign access tokens, a while from now."""
+    secret = settings.auth_secret.get_secret_value()
+    async with await open_pool(settings.database_url, schema="auth", max_size=1) as db:
+        await load_keyring(db, secret)  # so that there is one, sealed with our secret
+        signs_from = await keys.rotate(db, secret)
+    return f"the newest key signs from {signs_from:%Y-%m-%d %H:%M:%S} UTC on"
+
+
+async def verify_audit(settings: Settings) -> str:
+    """Check the audit log's chain of hashes."""
+    async with await open_pool(settings.database_url, schema="auth", max_size=1) as db:
+        try:
+            count, head = await audit.verify(db)
+        except audit.AuditBrokenError as exc:
+            raise SystemExit(f"the audit log is broken: {exc}") from exc
+    return f"{count} entries, each as it was written; the last one's hash is {head}"
+
+
 if __name__ == "__main__":
-    main("auth", Settings, create_app)
+    commands = {"rotate-keys": rotate_keys, "verify-audit": verify_audit}
+    main("auth", Settings, create_app, commands)

@@ -9,13 +9,14 @@ from libs.common import inbox
 from libs.common.background import every
 from libs.common.http import create_service
 from services.auth import consumers
-from services.auth.actions import housekeeping
+from services.auth.actions import housekeeping, keys
 from services.auth.api import ROUTERS
 from services.auth.resources import open_resources
 from services.auth.settings import Settings
 from services.auth.tokens import LocalVerifier
 
 HOUSEKEEPING_INTERVAL_S = 60
+KEYS_INTERVAL_S = 60
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -37,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
                 res.courier.running(),
                 inbox.purging(res.db),
                 every(HOUSEKEEPING_INTERVAL_S, lambda: housekeeping.delete_stale(res)),
+                every(KEYS_INTERVAL_S, lambda: keys.maintain(res)),
             ):
                 yield
 

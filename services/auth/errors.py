@@ -132,6 +132,15 @@ class RefreshReusedError(UnauthenticatedError):
         )
 
 
+class SessionNotFoundError(NotFoundError):
+    """The login does not exist, or has ended."""
+
+    code = "session_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("you have no such login any more; GET /auth/session lists yours")
+
+
 class UserNotFoundError(NotFoundError):
     """The account does not exist any more."""
 

@@ -1,5 +1,6 @@
 """The service's own data, as its functions pass it around."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -9,6 +10,15 @@ from libs.common.events import Plan
 
 IdentifierKind = Literal["phone", "email"]
 Channel = Literal["sms", "email"]
+LogoutScope = Literal["local", "others", "global"]
+AuditAction = Literal[
+    "login",
+    "refresh_reused",
+    "session_ended",
+    "signing_key_made",
+]
+AuditValue = str | int | bool | list[str] | None
+AuditDetail = Mapping[str, AuditValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,7 @@ class Session:
         rotated_at: when that one was first issued.
         expires_at: when the session ends, however often it is refreshed.
         revoked_at: when it was ended early.
+        device: what logged in, e.g. `Firefox on Linux`.
     """
 
     id: UUID
@@ -118,14 +129,52 @@ class Session:
     rotated_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """A session as its user sees it; `last_used_at` is when it was last refreshed."""
+
+    id: UUID
+    device: str | None
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something that happened to an account.
+
+    Attributes:
+        seq: from 1, without gaps.
+        at: when it was written, UTC.
+        actor: the user who did it; None for the system or its operator.
+        subject: the user it was done to.
+        action: what.
+        detail: whatever else matters, without personal data.
+        prev_hash: of the entry before; 32 zero bytes for the first.
+        hash: SHA-256 over all of the above.
+    """
+
+    seq: int
+    at: datetime
+    actor: UUID | None
+    subject: UUID | None
+    action: str
+    detail: AuditDetail
+    prev_hash: bytes
+    hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SealedKey:
-    """A signing key as it is stored."""
+    """A signing key as it is stored; it signs from `signs_from` on, until a later one does."""
 
     kid: str
     sealed: bytes
+    signs_from: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,9 @@ async def load_keyring(db: Pool, secret: str) -> Keyring:
         await signing_keys.lock_signing_keys(conn)
         stored = await signing_keys.list_signing_keys(conn)
         if not stored:
-            stored = [make_sealed_key(secret)]
-            await signing_keys.insert_signing_key(conn, stored[0], utc_now())
+            now = utc_now()
+            stored = [make_sealed_key(secret, signs_from=now)]
+            await signing_keys.insert_signing_key(conn, stored[0], now)
     return Keyring(stored, secret=secret)
 
 

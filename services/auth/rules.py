@@ -34,6 +34,15 @@ REUSE_WINDOW = timedelta(seconds=60)
 """How long the last but one refresh token stays good: an answer got lost, or two tabs raced."""
 
 SESSION_LIFE = timedelta(days=30)
+KEY_LEAD = timedelta(minutes=15)
+"""How long a signing key is published before it signs: our processes load it within a minute,
+verifiers and caches of the JWKS within five more each."""
+
+KEY_AFTERLIFE = timedelta(hours=2)
+"""How long it is published after its successor began to sign: above the longest token's life."""
+
+_REVOCATION_MARGIN = timedelta(seconds=30)
+"""For tokens signed just after their session ended, clocks that differ, and verifiers' leeway."""
 
 
 def seconds_until(moment: datetime, now: datetime) -> int:
@@ -136,6 +145,11 @@ def resend_in(sent_at: Sequence[datetime], now: datetime, *, pause: timedelta) -
 def has_ended(session: Session, now: datetime) -> bool:
     """Tell whether nothing can refresh the session any more."""
     return session.revoked_at is not None or session.expires_at <= now
+
+
+def tokens_expire_at(ended_at: datetime, *, ttl_s: int) -> datetime:
+    """Return when nobody accepts access tokens any more of a session that ended then."""
+    return ended_at + timedelta(seconds=ttl_s) + _REVOCATION_MARGIN
 
 
 def judge_refresh(

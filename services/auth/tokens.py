@@ -24,26 +24,31 @@ class SigningKeyLockedError(Exception):
     """The stored signing keys were sealed under another AUTH_SECRET."""
 
 
-def make_sealed_key(secret: str) -> SealedKey:
+def make_sealed_key(secret: str, *, signs_from: datetime) -> SealedKey:
     """Return a fresh Ed25519 key, readable only with `secret`."""
     kid = str(new_id())
     nonce = secrets.token_bytes(_NONCE_BYTES)
     raw = Ed25519PrivateKey.generate().private_bytes_raw()
     sealed = AESGCM(derive_key(secret, "signing-key")).encrypt(nonce, raw, kid.encode())
-    return SealedKey(kid, nonce + sealed)
+    return SealedKey(kid, nonce + sealed, signs_from)
 
 
 class Keyring:
-    """The service's signing keys: all are published, the newest signs."""
+    """The service's signing keys: all are published, the newest whose time has come signs."""
 
     def __init__(self, stored: Sequence[SealedKey], *, secret: str) -> None:
-        """Open the stored keys, oldest first, at least one.
+        """Open the stored keys as `load` does."""
+        self._secret = secret
+        self.load(stored)
+
+    def load(self, stored: Sequence[SealedKey]) -> None:
+        """Hold these keys and no others from now on, oldest first, at least one.
 
         Raises:
-            SigningKeyLockedError: `secret` is not the one they were sealed with.
+            SigningKeyLockedError: our secret is not the one they were sealed with.
         """
-        self._keys = {key.kid: _unseal(key, secret) for key in stored}
-        self._newest = stored[-1].kid
+        self._keys = {key.kid: _unseal(key, self._secret) for key in stored}
+        self._stored = tuple(stored)
 
     def sign(
         self, *, user_id: UUID, session_id: UUID, role: str, issued_at: datetime, ttl_s: int
@@ -60,8 +65,12 @@ class Keyring:
             "exp": now + ttl_s,
             "role": role,
         }
-        headers = {"kid": self._newest, "typ": TOKEN_TYPE}
-        return jwt.encode(claims, self._keys[self._newest], ALGORITHM, headers)
+        kid = self._kid_at(issued_at)
+        return jwt.encode(claims, self._keys[kid], ALGORITHM, {"kid": kid, "typ": TOKEN_TYPE})
+
+    def _kid_at(self, moment: datetime) -> str:
+        due = [key.kid for key in self._stored if key.signs_from <= moment]
+        return due[-1] if due else self._stored[0].kid  # the first, made by a faster clock
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:
         """Return the public keys as a JWK Set (RFC 7517, RFC 8037)."""
@@ -96,6 +105,10 @@ class LocalVerifier(TokenVerifier):
     def __init__(self, keyring: Keyring) -> None:
         super().__init__("")
         self._keyring = keyring
+
+    @override
+    async def _look_for(self, kid: str) -> None:
+        await self._fetch_keys()  # as often as anybody likes: it asks nobody
 
     @override
     async def _fetch_keys(self) -> None:

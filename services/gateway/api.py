@@ -94,6 +94,6 @@ async def stream_reply(request: Request) -> Response:
         authorization=request.headers["authorization"],
         request_id=request.state.request_id,
         cursor=cursor_of(cursor),
-        expires_at=identity.expires_at,
+        login=identity,
     )
     return EventStream(await open_view(res, view))

@@ -37,7 +37,7 @@ def create_app(settings: Settings) -> ASGIApp:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             open_resources(settings) as res,
-            consuming(settings.rabbitmq_url, res.feed, prefetch=settings.prefetch),
+            consuming(res),
         ):
             app.state.resources = res
             app.state.probes = {"upstreams": res.upstreams["auth"].probe}

@@ -17,12 +17,13 @@ from libs.common.events import (
     AIReplyStopped,
     ChatroomChanged,
     MessageChanged,
+    SessionRevoked,
     SubscriptionChanged,
     UserDeleted,
 )
 from libs.common.subscriptions import Subscriptions
 from services.gateway.events import feed_document
-from services.gateway.feed import FeedStore
+from services.gateway.resources import Resources
 
 log = structlog.stdlib.get_logger()
 Told = (
@@ -33,12 +34,13 @@ Told = (
     | AIReplyFailed
     | AIReplyStopped
     | SubscriptionChanged
+    | SessionRevoked
 )
 
 
-def make_router(feed: FeedStore) -> RabbitRouter:
+def make_router(res: Resources) -> RabbitRouter:
     """Return the subscriptions of one running gateway."""
-    events = Subscriptions("gateway", feed)
+    events = Subscriptions("gateway", res)
     events.on(ChatroomChanged, tell)
     events.on(MessageChanged, tell)
     events.on(AIReplyStarted, tell)
@@ -46,12 +48,13 @@ def make_router(feed: FeedStore) -> RabbitRouter:
     events.on(AIReplyFailed, tell)
     events.on(AIReplyStopped, tell)
     events.on(SubscriptionChanged, tell)
+    events.on(SessionRevoked, end_session)
     events.on(UserDeleted, forget)
     return events.router
 
 
 @asynccontextmanager
-async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterator[None]:
+async def consuming(res: Resources) -> AsyncIterator[None]:
     """Fill the feeds in the background while the block runs.
 
     RabbitMQ away at the start is no reason not to serve: the feeds catch up when it comes.
@@ -59,8 +62,9 @@ async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterato
 
     async def consume() -> None:
         while True:
+            url, prefetch = res.settings.rabbitmq_url, res.settings.prefetch
             brokers = make_brokers(url, service="gateway", prefetch=prefetch)
-            brokers.consume.include_router(make_router(feed))
+            brokers.consume.include_router(make_router(res))
             try:
                 async with brokers.running():
                     await asyncio.Event().wait()
@@ -72,11 +76,17 @@ async def consuming(url: str, feed: FeedStore, *, prefetch: int) -> AsyncIterato
         yield
 
 
-async def tell(feed: FeedStore, event: Told) -> None:
+async def end_session(res: Resources, event: SessionRevoked) -> None:
+    """Have the session's tokens refused and its connections closed; tell the other devices."""
+    await res.revocations.revoke(event.session_id, until=event.tokens_expire_at.timestamp())
+    await tell(res, event)
+
+
+async def tell(res: Resources, event: Told) -> None:
     """Tell the user's devices."""
-    await feed.append(event.user_id, event.event_id, feed_document(event))
+    await res.feed.append(event.user_id, event.event_id, feed_document(event))
 
 
-async def forget(feed: FeedStore, event: UserDeleted) -> None:
+async def forget(res: Resources, event: UserDeleted) -> None:
     """Erase what Redis holds of the user; every gateway refuses their tokens from now on."""
-    await feed.forget(event.user_id)
+    await res.feed.forget(event.user_id)

@@ -3,7 +3,6 @@
 from libs.common.errors import (
     LimitReachedError,
     ThoughtflowError,
-    UnauthenticatedError,
     UnavailableError,
     UpstreamError,
 )
@@ -33,12 +32,6 @@ class RateLimitedError(LimitReachedError):
     """Too many requests in a short time."""
 
     code = "rate_limited"
-
-
-class SessionRevokedError(UnauthenticatedError):
-    """The login that this token came from has ended."""
-
-    code = "session_revoked"
 
 
 class TooManyStreamsError(LimitReachedError):

@@ -76,9 +76,9 @@ async def follow_feed(request: Request) -> Response:
     accept = request.headers.get("accept", "").lower()
     if "application/json" in accept and "text/event-stream" not in accept:
         wait_s = _wait_s(request.query_params.get("wait", "0"))
-        answer = await poll_feed(res, identity.user_id, cursor, wait_s)
+        answer = await poll_feed(res, identity, cursor, wait_s)
         return Response(orjson.dumps(answer), media_type="application/json")
-    feed = await open_feed(res, identity.user_id, cursor, expires_at=identity.expires_at)
+    feed = await open_feed(res, identity.user_id, cursor, login=identity)
     return EventStream(feed, compress=False)
 
 
@@ -115,7 +115,7 @@ async def stream_chatroom(request: Request) -> Response:
         authorization=request.headers["authorization"],
         request_id=request.state.request_id,
         cursor=None,
-        expires_at=identity.expires_at,
+        login=identity,
     )
     parts = UIMessages(str(reply_id))
     live = await open_view(res, view, parts.wire)

@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from libs.common.events import (
     AIReplyFailed,
@@ -14,6 +15,7 @@ from libs.common.events import (
     ChatroomChanged,
     Event,
     MessageChanged,
+    SessionRevoked,
     SubscriptionChanged,
 )
 
@@ -23,6 +25,9 @@ VERSION = 1
 STREAM_READY = "stream.ready"
 STREAM_RESET = "stream.reset"
 STREAM_RECONNECT = "stream.reconnect"
+SESSION_REVOKED = "session.revoked"
+"""In the feed, and the last event of every connection of the session that ended."""
+
 ON_EVERY_STREAM = frozenset({STREAM_READY, STREAM_RESET, STREAM_RECONNECT})
 """About the connection itself; no cursor points at them."""
 
@@ -32,6 +37,7 @@ IN_THE_FEED = frozenset(
         *("message.created", "message.updated", "message.deleted"),
         *("generation.started", "generation.completed", "generation.failed", "generation.stopped"),
         "subscription.updated",
+        SESSION_REVOKED,
     }
 )
 IN_A_REPLY = frozenset(
@@ -97,6 +103,13 @@ def reconnect(cursor: str | None, *, reason: str) -> Document:
     return {"type": STREAM_RECONNECT, "v": VERSION, "data": data}
 
 
+def farewell(cursor: str | None, *, reason: str, session_id: UUID | None) -> Document:
+    """Return the last event of a connection that ends for `reason`, see `Lifetime.ending`."""
+    if reason != "session_revoked":
+        return reconnect(cursor, reason=reason)
+    return {"type": SESSION_REVOKED, "v": VERSION, "data": {"session_id": session_id}}
+
+
 def _told(event: Event) -> tuple[str, Document, Document]:
     """Return type, place and data."""
     match event:
@@ -112,6 +125,8 @@ def _told(event: Event) -> tuple[str, Document, Document]:
         case SubscriptionChanged():
             data = event.model_dump(mode="json", exclude={"event_id", "occurred_at", "user_id"})
             return "subscription.updated", {}, data
+        case SessionRevoked():
+            return SESSION_REVOKED, {}, {"session_id": event.session_id, "reason": event.reason}
     raise TypeError(f"{event.TYPE} is not for devices")
 
 

@@ -8,14 +8,14 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
-from libs.common.errors import UnavailableError
+from libs.common.errors import SessionRevokedError, UnavailableError
+from libs.common.identity import Identity
 from services.gateway.events import (
     STREAM_READY,
-    STREAM_RECONNECT,
     STREAM_RESET,
     Document,
+    farewell,
     ready,
-    reconnect,
     reset,
     with_cursor,
 )
@@ -38,7 +38,7 @@ async def open_feed(
     cursor: str | None,
     wire: Wire = SSE,
     *,
-    expires_at: int | None = None,
+    login: Identity | None = None,
 ) -> "LiveFeed":
     """Return what a device is told that has seen the feed up to `cursor`; close it in the end.
 
@@ -47,14 +47,14 @@ async def open_feed(
         user_id: whose feed it is.
         cursor: None from now on.
         wire: how it is written.
-        expires_at: as `View` has it.
+        login: as `View` has it.
 
     Raises:
         UnavailableError: the feed cannot be read now.
     """
     listener = await res.hub.join(feed_key(user_id))
     try:
-        feed = LiveFeed(res, user_id, listener, wire, expires_at)
+        feed = LiveFeed(res, user_id, listener, wire, login)
         await feed.begin(cursor)
     except RedisError as exc:
         await res.hub.part(feed_key(user_id), listener)
@@ -65,12 +65,14 @@ async def open_feed(
     return feed
 
 
-async def poll_feed(res: Resources, user_id: UUID, cursor: str | None, wait_s: float) -> Document:
-    """Return the events behind `cursor`, waiting for the first up to `wait_s` seconds.
+async def poll_feed(res: Resources, login: Identity, cursor: str | None, wait_s: float) -> Document:
+    """Return the caller's events behind `cursor`, waiting for the first up to `wait_s` seconds.
 
     Raises:
+        SessionRevokedError: the caller's login ended meanwhile.
         UnavailableError: the feed cannot be read now.
     """
+    user_id = login.user_id
     try:
         if cursor is None:
             last = await res.feed.last_id(user_id)
@@ -81,8 +83,11 @@ async def poll_feed(res: Resources, user_id: UUID, cursor: str | None, wait_s: f
             try:
                 answer = await _poll(res, user_id, cursor)  # what came before it listened
                 if not answer["data"] and not res.draining.started:
-                    with res.draining.waking(listener.nudge):
+                    waking = res.sessions.waking(login.session_id, listener.nudge)
+                    with res.draining.waking(listener.nudge), waking:
                         await listener.wait(wait_s)
+                    if res.sessions.has_ended(login.session_id):
+                        raise SessionRevokedError
                     answer = await _poll(res, user_id, cursor)
             finally:
                 await res.hub.part(feed_key(user_id), listener)
@@ -124,13 +129,13 @@ class LiveFeed:
         user_id: UUID,
         listener: Listener,
         wire: Wire,
-        expires_at: int | None,
+        login: Identity | None,
     ) -> None:
         self._res = res
         self._user_id = user_id
         self._listener = listener
         self._wire = wire
-        self._expires_at = expires_at
+        self._login = login
         self._cursor = ""
         self._behind = False
         self._first = b""
@@ -160,24 +165,27 @@ class LiveFeed:
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield what to send next; no Redis command is ever cancelled in the middle."""
-        with self._res.draining.waking(self._listener.nudge):
-            async for events in self._events():
-                yield events
-
-    async def _events(self) -> AsyncIterator[bytes]:
-        settings, clock = self._res.settings, asyncio.get_running_loop().time
-        sent_at = clock()
         lifetime = Lifetime(
             self._res.draining,
-            born=sent_at,
-            max_age_s=settings.stream_max_age_s,
-            expires_at=self._expires_at,
+            self._res.sessions,
+            born=asyncio.get_running_loop().time(),
+            max_age_s=self._res.settings.stream_max_age_s,
+            login=self._login,
         )
+        with lifetime.waking(self._listener.nudge):
+            async for events in self._events(lifetime):
+                yield events
+
+    async def _events(self, lifetime: Lifetime) -> AsyncIterator[bytes]:
+        settings, clock = self._res.settings, asyncio.get_running_loop().time
+        sent_at = clock()
         yield self._first or self._wire.heartbeat
         self._first = b""
         while not self._listener.gone:
             if (reason := lifetime.ending(clock())) is not None:
-                yield self._wire.encode(STREAM_RECONNECT, reconnect(self._cursor, reason=reason))
+                session_id = self._login.session_id if self._login else None
+                last = farewell(self._cursor, reason=reason, session_id=session_id)
+                yield self._wire.encode(last["type"], last)
                 return
             due = min(sent_at + settings.heartbeat_s, lifetime.ends_at)
             wait_s = min(due - clock(), _RETRY_S) if self._behind else due - clock()

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import RedisError
 
+from libs.common.errors import SessionRevokedError
 from libs.common.identity import Identity
-from services.gateway.errors import RateLimitedError, SessionRevokedError
+from services.gateway.errors import RateLimitedError
+from services.gateway.lifetime import Sessions
 from services.gateway.rules import anonymous_subject
 from services.gateway.store import AdmissionStore, Verdict
 
@@ -62,8 +64,11 @@ class Limit:
 class Limiter:
     """Admits requests. Redis away: everybody passes, as the message quota is PostgreSQL's."""
 
-    def __init__(self, store: AdmissionStore, *, user: Limit, anonymous: Limit) -> None:
+    def __init__(
+        self, store: AdmissionStore, sessions: Sessions, *, user: Limit, anonymous: Limit
+    ) -> None:
         self._store = store
+        self._sessions = sessions
         self._user = user
         self._anonymous = anonymous
         self._warned_at = -WARN_INTERVAL_S
@@ -82,6 +87,8 @@ class Limiter:
             RateLimitedError: one too many.
             SessionRevokedError: the caller's login has ended.
         """
+        if identity is not None and self._sessions.has_ended(identity.session_id):
+            raise SessionRevokedError  # also while Redis is away
         limit = self._anonymous if identity is None else self._user
         if identity is None and not limit.per_minute:
             return ()
@@ -98,7 +105,7 @@ class Limiter:
                 log.warning("rate_limits_off", error=type(exc).__name__)
             return ()
         if verdict.revoked:
-            raise SessionRevokedError("this login has ended; log in again")
+            raise SessionRevokedError
         if not verdict.allowed:
             raise limit.error(verdict)
         return limit.headers(verdict) if limit.per_minute else ()

@@ -11,9 +11,10 @@ import structlog
 from redis.exceptions import RedisError
 
 from libs.common.errors import NotFoundError, ThoughtflowError
+from libs.common.identity import Identity
 from libs.common.replies import TERMINAL, stream_key
 from services.gateway.errors import BrokenAnswerError
-from services.gateway.events import STREAM_RECONNECT, reconnect
+from services.gateway.events import farewell
 from services.gateway.hub import Listener
 from services.gateway.lifetime import Lifetime
 from services.gateway.replay import SSE, Replay, StreamEntry, Wire
@@ -35,8 +36,7 @@ class View:
     Attributes:
         authorization: the caller's header, for chat.
         cursor: the last entry that the caller has seen.
-        expires_at: when the caller's token expires, which ends the view; Unix time, seconds. None
-            if somebody else sees to that.
+        login: the caller's, whose end ends the view; None if somebody else sees to that.
     """
 
     chatroom_id: UUID
@@ -45,7 +45,7 @@ class View:
     authorization: str
     request_id: str
     cursor: str | None
-    expires_at: int | None = None
+    login: Identity | None = None
 
     @property
     def key(self) -> str:
@@ -156,25 +156,28 @@ class LiveReply:
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield what to send next; no Redis command is ever cancelled in the middle."""
-        with self._res.draining.waking(self._listener.nudge):
-            async for events in self._events():
-                yield events
-
-    async def _events(self) -> AsyncIterator[bytes]:
-        settings, clock = self._res.settings, asyncio.get_running_loop().time
-        sent_at = heard_at = clock()
         lifetime = Lifetime(
             self._res.draining,
-            born=sent_at,
-            max_age_s=settings.stream_max_age_s,
-            expires_at=self._view.expires_at,
+            self._res.sessions,
+            born=asyncio.get_running_loop().time(),
+            max_age_s=self._res.settings.stream_max_age_s,
+            login=self._view.login,
         )
+        with lifetime.waking(self._listener.nudge):
+            async for events in self._events(lifetime):
+                yield events
+
+    async def _events(self, lifetime: Lifetime) -> AsyncIterator[bytes]:
+        settings, clock = self._res.settings, asyncio.get_running_loop().time
+        sent_at = heard_at = clock()
         yield self._first or self._wire.heartbeat
         self._first = b""
         while not self._replay.ended and not self._listener.gone:
             if (reason := lifetime.ending(clock())) is not None:
                 cursor = self._replay.last_id or self._view.cursor
-                yield self._wire.encode(STREAM_RECONNECT, reconnect(cursor, reason=reason))
+                session_id = self._view.login.session_id if self._view.login else None
+                last = farewell(cursor, reason=reason, session_id=session_id)
+                yield self._wire.encode(last["type"], last)
                 return
             recheck_s = _STORED_S if self._replay.is_over else settings.recheck_s
             due = min(sent_at + settings.heartbeat_s, heard_at + recheck_s, lifetime.ends_at)

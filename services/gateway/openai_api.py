@@ -4,6 +4,7 @@ A completion is a hidden chatroom: what limits and answers messages does the sam
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any, cast
 from uuid import UUID
@@ -35,6 +36,9 @@ from services.gateway.wires import Collecting
 PREFIX = "/openai/"
 Endpoint = Callable[[Request], Awaitable[Response]]
 _PASSED_ON = ("retry-after", "ratelimit", "ratelimit-policy", "idempotent-replayed")
+
+_NEVER = 2**53
+"""Unix time, seconds."""
 
 _BODY = {
     "requestBody": {
@@ -148,7 +152,8 @@ def _view(request: Request, chatroom_id: str, reply_id: str) -> View:
         authorization=request.headers["authorization"],
         request_id=request.state.request_id,
         cursor=None,
-        expires_at=None,  # its client cannot come back to an answer, which ends soon anyway
+        # Not with its token: its client cannot come back to an answer, which ends soon anyway.
+        login=replace(identity, expires_at=_NEVER),
     )
 
 

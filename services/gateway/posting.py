@@ -122,7 +122,7 @@ async def _follow(
             authorization=Headers(scope=exchange.scope)["authorization"],
             request_id=exchange.request_id,
             cursor=None,
-            expires_at=exchange.identity.expires_at,
+            login=exchange.identity,
         )
         return await open_view(res, view, wire)
     except (ThoughtflowError, KeyError, ValueError) as exc:

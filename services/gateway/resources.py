@@ -14,14 +14,15 @@ from libs.common.multiplexed import MultiplexedRedis
 from services.gateway.cors import Cors
 from services.gateway.feed import FeedStore
 from services.gateway.hub import Hub
-from services.gateway.lifetime import Draining
+from services.gateway.lifetime import Draining, Sessions
 from services.gateway.limits import Limit, Limiter
 from services.gateway.openapi import REFRESH_S, MergedDocument
 from services.gateway.presence import Presence
+from services.gateway.revocations import hearing
 from services.gateway.routes import Service
 from services.gateway.rules import ClientAddresses
 from services.gateway.settings import Settings, parse_addresses, parse_networks, parse_origins
-from services.gateway.store import AdmissionStore
+from services.gateway.store import AdmissionStore, RevocationStore
 from services.gateway.tickets import TicketStore
 from services.gateway.upstream import Upstream
 
@@ -46,6 +47,8 @@ class Resources:
     tickets: TicketStore
     sockets: Presence
     draining: Draining
+    sessions: Sessions
+    revocations: RevocationStore
     document: MergedDocument
     cors: Cors
 
@@ -65,6 +68,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             stack.callback(upstream.close)
         hub = Hub(subscriber)
         await stack.enter_async_context(hub.running())
+        sessions, revocations = Sessions(), RevocationStore(shared)
+        await stack.enter_async_context(hearing(hub, revocations, sessions))
         document = MergedDocument()
         await stack.enter_async_context(document.loading(upstreams))
         await stack.enter_async_context(every(REFRESH_S, lambda: document.refresh(upstreams)))
@@ -73,13 +78,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             redis,
             upstreams,
             TokenVerifier(settings.jwks_url),
-            _limiter(settings, shared),
+            _limiter(settings, shared, sessions),
             ClientAddresses(parse_networks(settings.trusted_proxies)),
             hub,
             FeedStore(redis, shared),
             TicketStore(redis),
             Presence(),
             Draining(),
+            sessions,
+            revocations,
             document,
             Cors(parse_origins(settings.allowed_origins)),
         )
@@ -109,9 +116,10 @@ def _upstreams(settings: Settings) -> dict[Service, Upstream]:
     }
 
 
-def _limiter(settings: Settings, redis: MultiplexedRedis) -> Limiter:
+def _limiter(settings: Settings, redis: MultiplexedRedis, sessions: Sessions) -> Limiter:
     return Limiter(
         AdmissionStore(redis),
+        sessions,
         user=Limit("user", settings.user_requests_per_minute, settings.user_burst),
         anonymous=Limit(
             "anonymous", settings.anonymous_requests_per_minute, settings.anonymous_burst

@@ -38,6 +38,8 @@ _LIVE = Route(None, Access.TOKEN)
 _EXACT = {
     "/health/live": Route(None, Access.UNLIMITED),
     "/.well-known/jwks.json": Route("auth", Access.ANYONE),
+    "/auth/logout": Route("auth", Access.TOKEN),
+    "/auth/session": Route("auth", Access.TOKEN),
     "/event": _LIVE,
     "/ws/ticket": _LIVE,
     "/user/me/export": _LIVE,
@@ -78,6 +80,8 @@ def route_of(method: str, path: str) -> Route:
     if (exact := _EXACT.get(path)) is not None:
         return exact
     route = _BY_FIRST_SEGMENT.get(path.split("/", 2)[1], _OWN)
+    if path.startswith("/auth/session/"):
+        return _EXACT["/auth/session"]
     if route.service == "chat" and method == "GET" and _LIVE_REPLY.fullmatch(path):
         return _LIVE
     return route

@@ -6,6 +6,8 @@ for a slow reader keeps nothing, as its listener is told to read again instead.
 """
 
 import asyncio
+from contextlib import ExitStack
+from uuid import UUID
 
 import orjson
 from starlette.datastructures import Headers
@@ -16,8 +18,8 @@ from libs.common.errors import ForbiddenError, ThoughtflowError, Unauthenticated
 from libs.common.identity import Identity
 from services.gateway import socket_rules as rules
 from services.gateway.errors import RateLimitedError, TooManyStreamsError
-from services.gateway.events import Document, reconnect
-from services.gateway.lifetime import Lifetime, left_s
+from services.gateway.events import Document, farewell
+from services.gateway.lifetime import SESSION_REVOKED, Lifetime, left_s
 from services.gateway.resources import Resources
 from services.gateway.socket_rules import Close
 from services.gateway.socket_user import SocketUser
@@ -68,8 +70,9 @@ class _Socket:
         self._refused = 0
         self._heard_at = self._clock()
         self._timer: asyncio.Timeout | None = None
+        self._watch = ExitStack()
         self._lifetime = Lifetime(
-            res.draining, born=self._heard_at, max_age_s=res.settings.stream_max_age_s
+            res.draining, res.sessions, born=self._heard_at, max_age_s=res.settings.stream_max_age_s
         )
 
     async def run(self, headers: Headers, query: bytes) -> Close:
@@ -82,7 +85,7 @@ class _Socket:
         allowed = self._res.settings.allowed_origins
         if not rules.is_welcome(headers.get("origin"), headers.get("host"), allowed):
             return Close.FOREIGN
-        with self._res.draining.waking(self._wake):
+        with self._lifetime.waking(self._wake), self._watch:
             try:
                 await self._begin(rules.ticket_of(query))
                 while True:
@@ -132,7 +135,7 @@ class _Socket:
             self._timer.reschedule(self._clock())
 
     def _deadline(self) -> float:
-        if self._res.draining.started:
+        if self._res.draining.started or self._is_revoked():
             return self._clock()
         if self._user is None:
             return self._heard_at + rules.AUTH_S
@@ -143,12 +146,13 @@ class _Socket:
 
     async def _close_if_due(self) -> None:
         now = self._clock()
+        if self._user is not None and self._is_revoked():
+            await self._part(SESSION_REVOKED, self._user.identity.session_id)
+            raise SocketClosedError(Close.UNAUTHENTICATED)
         if (reason := self._lifetime.ending(now)) is not None:
             if self._user is not None and reason == "deploy":
                 await self._user.settle()  # each subscription tells its own cursor
-            event = reconnect(None, reason=reason)
-            frame = {"op": "event", "subscription": None, "cursor": None, "event": event}
-            await self._say(orjson.dumps(frame).decode())
+            await self._part(reason)
             raise SocketClosedError(Close.RECONNECT)
         silent_s = now - self._heard_at
         if self._user is None:
@@ -158,6 +162,16 @@ class _Socket:
             raise SocketClosedError(Close.UNAUTHENTICATED)
         elif not self._user.is_listening and silent_s >= rules.IDLE_S:
             raise SocketClosedError(Close.IDLE)
+
+    def _is_revoked(self) -> bool:
+        """Tell whether the session of the last token has ended."""
+        user = self._user
+        return user is not None and self._res.sessions.has_ended(user.identity.session_id)
+
+    async def _part(self, reason: str, session_id: UUID | None = None) -> None:
+        event = farewell(None, reason=reason, session_id=session_id)
+        frame = {"op": "event", "subscription": None, "cursor": None, "event": event}
+        await self._say(orjson.dumps(frame).decode())
 
     async def _serve(self, text: str | None) -> None:
         frame_id = rules.id_of(text)
@@ -205,6 +219,8 @@ class _Socket:
             raise ForbiddenError("a connection keeps its user; open another one")
         else:
             self._user.renew(identity, token)
+        self._watch.close()
+        self._watch.enter_context(self._res.sessions.waking(identity.session_id, self._wake))
         return {"user_id": identity.user_id, "expires_at": identity.expires_at}
 
     async def _refuse(self, frame_id: str | int | None, error: ThoughtflowError) -> None:

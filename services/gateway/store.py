@@ -1,5 +1,8 @@
-"""What the gateway asks Redis before it forwards: one script, one round trip."""
+"""What the gateway asks Redis before it forwards, in one round trip, and what ended logins are."""
 
+import math
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -24,6 +27,20 @@ local full_ms = math.ceil((tat - now) / 1000)
 redis.call('SET', KEYS[1], string.format('%.0f', tat), 'PX', full_ms)
 return {1, math.floor((interval * burst - (tat - now)) / interval), tat - now}
 """
+
+REVOCATIONS = "revocations"
+"""The channel that every gateway process listens to: `<session id> <until>`."""
+
+# KEYS: revoked, the channel. ARGV: seconds to keep it, until, session id.
+_REVOKE = """
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[1])
+redis.call('PUBLISH', KEYS[2], ARGV[3] .. ' ' .. ARGV[2])
+"""
+
+
+def revoked_key(session_id: UUID) -> str:
+    """Return the key that is there while tokens of an ended session have to be refused."""
+    return f"revoked:{session_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +84,36 @@ class AdmissionStore:
         rate = f"rate:{subject}"
         keys = [rate]
         if session_id is not None:
-            keys += [f"revoked:{session_id}", deleted_users.redis_key(subject)]
+            keys += [revoked_key(session_id), deleted_users.redis_key(subject)]
         result = await self._admit(keys=keys, args=[interval_us, burst])
         allowed, remaining, wait_us = result
         return Verdict(allowed == -1, allowed == 1, remaining, wait_us)
+
+
+class RevocationStore:
+    """Ended sessions; every method raises `redis.exceptions.RedisError` while Redis is away."""
+
+    def __init__(self, redis: Commands) -> None:
+        self._redis = redis
+        self._revoke = redis.register_script(_REVOKE)
+
+    async def revoke(self, session_id: UUID, *, until: float) -> None:
+        """Have the session's tokens refused until then (Unix time), and tell every process."""
+        left_s = math.ceil(until - time.time())
+        if left_s > 0:
+            await self._revoke(
+                keys=[revoked_key(session_id), REVOCATIONS],
+                args=[left_s, str(until), str(session_id)],
+            )
+
+    async def find_revoked(self, session_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """Return those of the sessions that have ended, and until when that is kept."""
+        if not session_ids:
+            return {}
+        keys = [revoked_key(session_id) for session_id in session_ids]
+        values = await self._redis.execute_command("MGET", *keys)
+        return {
+            session_id: float(value)
+            for session_id, value in zip(session_ids, values, strict=True)
+            if value is not None
+        }

@@ -13,6 +13,7 @@ from libs.common.events import (
     Entitlements,
     Event,
     MessageChanged,
+    SessionRevoked,
     SubscriptionChanged,
     Usage,
     UserDeleted,
@@ -45,6 +46,9 @@ SAMPLES: list[Event] = [
         plan="pro",
         status="active",
         entitlements=Entitlements(messages_per_day=1),
+    ),
+    SessionRevoked(
+        user_id=new_id(), session_id=new_id(), tokens_expire_at=utc_now(), reason="logout"
     ),
 ]
 

@@ -9,7 +9,13 @@ from libs.common.events.ai import (
     ChatroomTitled,
     Usage,
 )
-from libs.common.events.auth import UserChanged, UserDeleted, UserRegistered
+from libs.common.events.auth import (
+    RevocationReason,
+    SessionRevoked,
+    UserChanged,
+    UserDeleted,
+    UserRegistered,
+)
 from libs.common.events.base import Event
 from libs.common.events.billing import Entitlements, Plan, SubscriptionChanged
 from libs.common.events.chat import (
@@ -34,6 +40,7 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     MessageChanged,
     MessagePosted,
     ReplyStopRequested,
+    SessionRevoked,
     SubscriptionChanged,
     UserChanged,
     UserDeleted,
@@ -57,6 +64,8 @@ __all__ = [
     "MessagePosted",
     "Plan",
     "ReplyStopRequested",
+    "RevocationReason",
+    "SessionRevoked",
     "SubscriptionChanged",
     "Turn",
     "Usage",

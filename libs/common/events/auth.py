@@ -1,9 +1,9 @@
 """Events announced by the auth service."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from libs.common.events.base import Event
 
@@ -26,6 +26,31 @@ class UserRegistered(Event):
     email: str | None = None
     phone: str | None = None
     name: str | None = None
+
+
+RevocationReason = Literal["logout", "refresh_reused", "account"]
+
+
+class SessionRevoked(Event):
+    """A login was ended before its time.
+
+    Produced by `services.auth.actions.sessions`; consumed by the gateway, which refuses its access
+    tokens, closes its connections and tells the user's other devices.
+
+    Attributes:
+        user_id: whose login it was.
+        session_id: the login, `sid` of its access tokens.
+        tokens_expire_at: when the last of those is too old anyway.
+        reason: the user ended it, here or from another device; an old refresh token came back; or
+            something about the account made it end.
+    """
+
+    TYPE: ClassVar[str] = "auth.session_revoked.v1"
+
+    user_id: UUID
+    session_id: UUID
+    tokens_expire_at: AwareDatetime
+    reason: RevocationReason
 
 
 class UserChanged(Event):

@@ -17,6 +17,8 @@ from libs.common.clock import new_id
 from libs.common.errors import UnauthenticatedError, UnavailableError
 from libs.common.identity import (
     ALGORITHM,
+    KEYS_REFRESH_S,
+    KEYS_RETRY_S,
     REFRESH_INTERVAL_S,
     TOKEN_TYPE,
     TokenExpiredError,
@@ -222,6 +224,46 @@ async def test_while_auth_is_away_new_keys_wait_and_known_ones_count(
     await verifier.verify(issuer.token(new_id()))
     with pytest.raises(UnavailableError):
         await verifier.verify(resigned(issuer.token(new_id()), issuer._key, kid="new"))
+
+
+async def test_a_key_is_known_before_it_signs_and_forgotten_once_it_is_withdrawn(
+    auth: Auth, verifier: TokenVerifier, issuer: TokenIssuer, clock: Clock
+) -> None:
+    """J4: made-up key ids do not keep the verifier from the one that comes next."""
+    old = issuer.token(new_id())
+    await verifier.verify(old)
+    rotated = TokenIssuer()
+    rotated.kid = "rotated"
+    auth.jwks = {"keys": [*issuer.jwks()["keys"], *rotated.jwks()["keys"]]}
+
+    clock.ahead_s = KEYS_REFRESH_S
+    await verifier.verify(issuer.token(new_id()))
+    with pytest.raises(UnauthenticatedError):
+        await verifier.verify(resigned(old, issuer._key, kid="made-up"))
+    await verifier.verify(rotated.token(new_id()))
+    await verifier.verify(old)
+
+    auth.jwks = rotated.jwks()
+    clock.ahead_s += KEYS_REFRESH_S
+    await verifier.verify(rotated.token(new_id()))
+    with pytest.raises(UnauthenticatedError):
+        await verifier.verify(old)
+
+
+async def test_keys_that_cannot_be_looked_at_again_go_on_to_count(
+    auth: Auth, verifier: TokenVerifier, issuer: TokenIssuer, clock: Clock
+) -> None:
+    await verifier.verify(issuer.token(new_id()))
+    auth.status = 503
+    clock.ahead_s = KEYS_REFRESH_S
+
+    for _ in range(5):
+        await verifier.verify(issuer.token(new_id()))
+    assert auth.asked == 2
+
+    clock.ahead_s += KEYS_RETRY_S
+    await verifier.verify(issuer.token(new_id()))
+    assert auth.asked == 3
 
 
 async def test_remembered_tokens_are_bounded(

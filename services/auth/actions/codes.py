@@ -105,7 +105,9 @@ def _next_code(res: Resources, code: OneTimeCode, now: datetime) -> OneTimeCode:
     return replace(code, sent_at=sent_at)
 
 
-async def verify_otp(res: Resources, identifier: Identifier, *, otp: str, address: str) -> Grant:
+async def verify_otp(
+    res: Resources, identifier: Identifier, *, otp: str, address: str, device: str | None
+) -> Grant:
     """Trade a right code, once, for a session; the first one verifies and announces the account.
 
     Raises:
@@ -123,8 +125,8 @@ async def verify_otp(res: Resources, identifier: Identifier, *, otp: str, addres
                 user = await _verify_account(conn, identifier)
             if user is None:
                 raise invalid
-            session = await open_session(conn, user.id)
             await sends.note_verified(conn, identifier)
+            session = await open_session(conn, user.id, device=device)
         await store_addresses.uncount_address(conn, counted.address_hash, since=counted.since)
     res.relay.nudge()
     return grant(res, session, generation=session.generation, user=user)

@@ -6,6 +6,7 @@ from uuid import UUID
 from libs.common import deleted_users, outbox
 from libs.common.errors import PreconditionFailedError
 from libs.common.events import UserDeleted
+from services.auth.actions import sessions
 from services.auth.actions.accounts import read_user
 from services.auth.errors import UserNotFoundError
 from services.auth.resources import Resources
@@ -33,6 +34,7 @@ async def delete_me(
         user = await read_user(conn, user_id)
         await deleted_users.mark(conn, user_id)
         await deleted_users.delete_events(conn, user_id)
+        await sessions.end_sessions(res, conn, user_id, reason="account")
         await store.delete_account(conn, user_id)
         await store.delete_plan(conn, user_id)
         await outbox.add(conn, UserDeleted(user_id=user_id))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from libs.common.text import PlainText
 from services.auth.actions import accounts, codes
-from services.auth.api.parameters import Address, IdentifierIn, Language, Res
+from services.auth.api.parameters import Address, Device, IdentifierIn, Language, Res
 from services.auth.api.sessions import GrantOut
 from services.auth.models import Channel
 
@@ -79,10 +79,12 @@ async def send_otp(
 
 
 @router.post("/verify-otp")
-async def verify_otp(body: VerifyOtpIn, res: Res, address: Address) -> GrantOut:
+async def verify_otp(body: VerifyOtpIn, res: Res, address: Address, device: Device) -> GrantOut:
     """Trade a one-time code for tokens.
 
     A code works once and stands five guesses; an identifier stands 20 wrong ones a day.
     """
-    grant = await codes.verify_otp(res, body.identifier(), otp=body.otp, address=address)
+    grant = await codes.verify_otp(
+        res, body.identifier(), otp=body.otp, address=address, device=device
+    )
     return GrantOut.model_validate(grant)

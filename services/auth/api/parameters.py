@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from libs.common.events import Plan
 from libs.common.http import Body
 from services.auth import templates
+from services.auth.devices import device_of
 from services.auth.identifiers import Email, Phone
 from services.auth.models import Identifier
 from services.auth.resources import Resources
@@ -27,6 +28,11 @@ def address_of(request: Request) -> str:
     return forwarded or (request.client.host if request.client else "")
 
 
+def requesting_device(request: Request) -> str | None:
+    """Return what the request came from, as `device_of` has it."""
+    return device_of(request.headers.get("user-agent", ""))
+
+
 def language_of(request: Request) -> str:
     """Return the language that the client wants to be written to in."""
     return templates.negotiate(request.headers.get("accept-language", ""))
@@ -34,6 +40,7 @@ def language_of(request: Request) -> str:
 
 Res = Annotated[Resources, Depends(resources_of)]
 Address = Annotated[str, Depends(address_of)]
+Device = Annotated[str | None, Depends(requesting_device)]
 Language = Annotated[str, Depends(language_of)]
 
 

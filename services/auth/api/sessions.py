@@ -1,15 +1,19 @@
 """Sessions over HTTP."""
 
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
-from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from libs.common.http import Body
+from libs.common.http import Body, CurrentUser
 from services.auth.actions import sessions
 from services.auth.api.parameters import Res, UserOut
+from services.auth.models import LogoutScope
 
 JWKS_MAX_AGE_S = 300
+MAX_PAGE = 100
 
 router = APIRouter(tags=["auth"])
 
@@ -40,6 +44,35 @@ class GrantOut(BaseModel):
     user: UserOut
 
 
+class SessionOut(BaseModel):
+    """One of your logins.
+
+    Attributes:
+        id: the login.
+        device: what it came from as far as that told, e.g. `Firefox on Linux`. Addresses are not
+            kept.
+        created_at: when you logged in.
+        last_used_at: when it last got tokens, so it may have been used 15 minutes longer.
+        expires_at: when it ends, however often it is used.
+        current: whether it is the one that asks.
+    """
+
+    id: UUID
+    device: str | None
+    created_at: AwareDatetime
+    last_used_at: AwareDatetime
+    expires_at: AwareDatetime
+    current: bool
+
+
+class SessionPage(BaseModel):
+    """A page of logins; pass `next_cursor` as `cursor` for older ones."""
+
+    data: list[SessionOut]
+    next_cursor: UUID | None
+    has_more: bool
+
+
 @router.post("/auth/refresh")
 async def refresh(body: RefreshIn, res: Res) -> GrantOut:
     """Trade a refresh token for the next one and a fresh access token.
@@ -48,6 +81,37 @@ async def refresh(body: RefreshIn, res: Res) -> GrantOut:
     an older one ends the session.
     """
     return GrantOut.model_validate(await sessions.refresh(res, body.refresh_token))
+
+
+@router.post("/auth/logout", status_code=204)
+async def log_out(caller: CurrentUser, res: Res, scope: LogoutScope = "local") -> None:
+    """End this login, all `others` of yours, or all of them (`global`).
+
+    Tokens of an ended login are refused, and its streams and sockets closed, within a second.
+    """
+    await sessions.log_out(res, caller, scope)
+
+
+@router.get("/auth/session")
+async def list_sessions(
+    caller: CurrentUser,
+    res: Res,
+    cursor: UUID | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
+) -> SessionPage:
+    """List where you are logged in, the newest login first."""
+    found = await sessions.list_sessions(res, caller, before=cursor, limit=limit + 1)
+    data = [
+        SessionOut(**asdict(each), current=each.id == caller.session_id) for each in found[:limit]
+    ]
+    has_more = len(found) > limit
+    return SessionPage(data=data, next_cursor=data[-1].id if has_more else None, has_more=has_more)
+
+
+@router.delete("/auth/session/{session_id}", status_code=204)
+async def end_session(session_id: UUID, caller: CurrentUser, res: Res) -> None:
+    """End one of your logins, as logging out there would."""
+    await sessions.end_session(res, caller, session_id)
 
 
 @router.get("/.well-known/jwks.json")

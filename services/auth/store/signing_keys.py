@@ -13,15 +13,31 @@ async def lock_signing_keys(conn: Connection) -> None:
 
 async def list_signing_keys(conn: Connection) -> list[SealedKey]:
     """Return all signing keys, oldest first."""
-    rows = await conn.fetch("SELECT kid, sealed FROM signing_key ORDER BY created_at, kid")
+    rows = await conn.fetch(
+        "SELECT kid, sealed, signs_from FROM signing_key ORDER BY created_at, kid"
+    )
     return [SealedKey(**row) for row in rows]
 
 
 async def insert_signing_key(conn: Connection, key: SealedKey, now: datetime) -> None:
     """Store a signing key."""
     await conn.execute(
-        "INSERT INTO signing_key (kid, sealed, created_at) VALUES ($1, $2, $3)",
+        "INSERT INTO signing_key (kid, sealed, signs_from, created_at) VALUES ($1, $2, $3, $4)",
         key.kid,
         key.sealed,
+        key.signs_from,
         now,
+    )
+
+
+async def delete_retired_keys(conn: Connection, *, before: datetime) -> None:
+    """Delete the keys whose successor has signed since before then."""
+    await conn.execute(
+        """
+        DELETE FROM signing_key AS old WHERE EXISTS (
+            SELECT FROM signing_key AS successor
+            WHERE successor.created_at > old.created_at AND successor.signs_from < $1
+        )
+        """,
+        before,
     )

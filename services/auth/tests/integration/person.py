@@ -39,7 +39,9 @@ class Person:
     async def guess(self, otp: str) -> httpx2.Response:
         return await self.post("verify-otp", otp=otp)
 
-    async def log_in(self) -> dict[str, Any]:
+    async def log_in(self, user_agent: str = "") -> dict[str, Any]:
+        if user_agent:
+            self.client.headers["User-Agent"] = user_agent
         await self.post("signup")
         response = await self.guess(await self.ask_code())
         assert response.status_code == 200, response.text
@@ -52,6 +54,11 @@ class Person:
     async def me(self, access_token: str) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {access_token}"}
         return await self.client.get("/user/me", headers=headers)
+
+    async def call(self, method: str, path: str, login: dict[str, Any]) -> httpx2.Response:
+        """Send a request with the login's access token."""
+        headers = {"Authorization": f"Bearer {login['access_token']}"}
+        return await self.client.request(method, path, headers=headers)
 
 
 def wrong(code: str) -> str:

@@ -27,7 +27,7 @@ async def guess_all(res: Resources, otp: str, attackers: range) -> Counter[str]:
     total: Counter[str] = Counter()
     for first in range(attackers.start, attackers.stop, BATCH):
         total += await outcomes(
-            codes.verify_otp(res, ADA, otp=otp, address=address(n))
+            codes.verify_otp(res, ADA, otp=otp, address=address(n), device=None)
             for n in range(first, min(first + BATCH, attackers.stop))
         )
     return total

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,6 +17,11 @@ USER, SESSION = UUID(int=1), UUID(int=2)
 NONCE = b"n" * 16
 
 
+def made(*, in_s: int = -3600) -> SealedKey:
+    """Return a key that signs after so many seconds."""
+    return make_sealed_key(SECRET, signs_from=utc_now() + timedelta(seconds=in_s))
+
+
 def sign(keyring: Keyring, *, age_s: int = 0) -> str:
     issued_at = utc_now() - timedelta(seconds=age_s)
     return keyring.sign(
@@ -24,7 +30,7 @@ def sign(keyring: Keyring, *, age_s: int = 0) -> str:
 
 
 async def test_a_token_names_its_user_session_and_role() -> None:
-    keyring = Keyring([make_sealed_key(SECRET)], secret=SECRET)
+    keyring = Keyring([made()], secret=SECRET)
 
     token = sign(keyring)
     identity = await LocalVerifier(keyring).verify(token)
@@ -41,21 +47,21 @@ async def test_a_token_names_its_user_session_and_role() -> None:
 
 
 async def test_a_token_expires() -> None:
-    keyring = Keyring([make_sealed_key(SECRET)], secret=SECRET)
+    keyring = Keyring([made()], secret=SECRET)
 
     with pytest.raises(TokenExpiredError):
         await LocalVerifier(keyring).verify(sign(keyring, age_s=906))
 
 
 async def test_a_token_of_another_keyring_is_refused() -> None:
-    ours, theirs = (Keyring([make_sealed_key(SECRET)], secret=SECRET) for _ in range(2))
+    ours, theirs = (Keyring([made()], secret=SECRET) for _ in range(2))
 
     with pytest.raises(UnauthenticatedError):
         await LocalVerifier(ours).verify(sign(theirs))
 
 
 async def test_the_newest_key_signs_and_the_older_one_still_verifies() -> None:
-    old, new = make_sealed_key(SECRET), make_sealed_key(SECRET)
+    old, new = made(), made()
     keyring = Keyring([old, new], secret=SECRET)
 
     assert jwt.get_unverified_header(sign(keyring))["kid"] == new.kid
@@ -64,21 +70,21 @@ async def test_the_newest_key_signs_and_the_older_one_still_verifies() -> None:
 
 
 def test_the_jwks_holds_no_private_key() -> None:
-    (key,) = Keyring([make_sealed_key(SECRET)], secret=SECRET).jwks()["keys"]
+    (key,) = Keyring([made()], secret=SECRET).jwks()["keys"]
 
     assert set(key) == {"kty", "crv", "x", "kid", "alg", "use"}
 
 
 def test_another_secret_cannot_open_the_keys_and_is_told_what_to_do() -> None:
     with pytest.raises(SigningKeyLockedError, match="AUTH_SECRET"):
-        Keyring([make_sealed_key(SECRET)], secret="another secret of tests")
+        Keyring([made()], secret="another secret of tests")
 
 
 def test_a_sealed_key_cannot_take_another_keys_name() -> None:
-    sealed = make_sealed_key(SECRET)
+    sealed = made()
 
     with pytest.raises(SigningKeyLockedError):
-        Keyring([SealedKey("another", sealed.sealed)], secret=SECRET)
+        Keyring([replace(sealed, kid="another")], secret=SECRET)
 
 
 def test_a_refresh_token_is_recognised_and_always_the_same() -> None:
