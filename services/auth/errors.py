@@ -141,6 +141,58 @@ class SessionNotFoundError(NotFoundError):
         super().__init__("you have no such login any more; GET /auth/session lists yours")
 
 
+class FactorInvalidError(UnauthenticatedError):
+    """The code of the second factor is wrong, or was used before."""
+
+    code = "factor_invalid"
+
+    def __init__(self, *, attempts_left: int | None = None) -> None:
+        super().__init__(
+            "this code is not valid: wait for the next one, check your device's clock, or use a "
+            "recovery code",
+            extra={} if attempts_left is None else {"attempts_left": attempts_left},
+        )
+
+
+class FactorChallengeInvalidError(UnauthenticatedError):
+    """The login that waited for a second factor is over."""
+
+    code = "factor_challenge_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("this login took too long or too many tries; begin at /auth/send-otp")
+
+
+class FactorAttemptsExceededError(LimitReachedError):
+    """Too many wrong codes of the second factor were tried."""
+
+    code = "factor_attempts_exceeded"
+
+    def __init__(self, *, retry_after_s: int) -> None:
+        super().__init__(
+            f"too many wrong codes of your second factor; wait {retry_after_s} seconds",
+            headers={"Retry-After": str(retry_after_s)},
+        )
+
+
+class FactorExistsError(ConflictError):
+    """You have a second factor."""
+
+    code = "factor_exists"
+
+    def __init__(self) -> None:
+        super().__init__("you have a second factor; remove it before you add another")
+
+
+class FactorNotFoundError(NotFoundError):
+    """You have no second factor."""
+
+    code = "factor_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("you have no second factor; begin one at POST /user/me/factor")
+
+
 class UserNotFoundError(NotFoundError):
     """The account does not exist any more."""
 

@@ -12,7 +12,10 @@ IdentifierKind = Literal["phone", "email"]
 Channel = Literal["sms", "email"]
 LogoutScope = Literal["local", "others", "global"]
 AuditAction = Literal[
+    "factor_added",
+    "factor_removed",
     "login",
+    "recovery_code_used",
     "refresh_reused",
     "session_ended",
     "signing_key_made",
@@ -120,6 +123,7 @@ class Session:
         expires_at: when the session ends, however often it is refreshed.
         revoked_at: when it was ended early.
         device: what logged in, e.g. `Firefox on Linux`.
+        has_factor: whether it passed the second factor that its user has now.
     """
 
     id: UUID
@@ -130,6 +134,7 @@ class Session:
     expires_at: datetime
     revoked_at: datetime | None
     device: str | None = None
+    has_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,37 @@ class ListedSession:
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A second factor; it counts once `confirmed_at` is set.
+
+    `failures` are wrong codes since `failures_since`.
+    """
+
+    user_id: UUID
+    sealed: bytes
+    created_at: datetime
+    confirmed_at: datetime | None = None
+    failures: int = 0
+    failures_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFactor:
+    """A second factor as its user sees it."""
+
+    created_at: datetime
+    recovery_codes_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a login shows with its second factor, within `expires_in` seconds."""
+
+    challenge: str
+    expires_in: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from libs.common.outbox import Relay
 from libs.common.settings import split_names
 from services.auth.codes import CodeMaker
 from services.auth.courier import Courier
+from services.auth.factors import FactorMaker
 from services.auth.refresh_tokens import RefreshTokens
 from services.auth.senders import SEND_TIMEOUT_S, Sender
 from services.auth.settings import Settings
@@ -34,6 +35,7 @@ class Resources:
     codes: CodeMaker
     refresh_tokens: RefreshTokens
     courier: Courier
+    factors: FactorMaker
 
 
 @asynccontextmanager
@@ -57,6 +59,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             codes=CodeMaker(secret),
             refresh_tokens=RefreshTokens(secret),
             courier=Courier(db, await _open_senders(stack, settings), secret=secret),
+            factors=FactorMaker(secret),
         )
 
 

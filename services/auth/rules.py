@@ -6,8 +6,13 @@ from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
 
-from services.auth.errors import CountryNotAllowedError, OtpAttemptsExceededError, OtpCooldownError
-from services.auth.models import OneTimeCode, Session
+from services.auth.errors import (
+    CountryNotAllowedError,
+    FactorAttemptsExceededError,
+    OtpAttemptsExceededError,
+    OtpCooldownError,
+)
+from services.auth.models import Factor, OneTimeCode, Session
 
 MAX_ATTEMPTS = 5
 MAX_SENDS = 10
@@ -40,6 +45,9 @@ verifiers and caches of the JWKS within five more each."""
 
 KEY_AFTERLIFE = timedelta(hours=2)
 """How long it is published after its successor began to sign: above the longest token's life."""
+
+CHALLENGE_LIFE = timedelta(minutes=5)
+"""How long a login waits for its second factor."""
 
 _REVOCATION_MARGIN = timedelta(seconds=30)
 """For tokens signed just after their session ended, clocks that differ, and verifiers' leeway."""
@@ -106,6 +114,17 @@ def guesses_return_at(code: OneTimeCode, now: datetime) -> datetime | None:
     return None
 
 
+def ensure_factor_guesses_left(factor: Factor, now: datetime) -> None:
+    """Refuse to look at another code.
+
+    Raises:
+        FactorAttemptsExceededError: the account used up its `MAX_FAILURES` of `FAILURE_WINDOW`.
+    """
+    since = factor.failures_since
+    if since is not None and factor.failures >= MAX_FAILURES and now < since + FAILURE_WINDOW:
+        raise FactorAttemptsExceededError(retry_after_s=seconds_until(since + FAILURE_WINDOW, now))
+
+
 def network_of(address: str) -> str:
     """Return what an address is counted by: its /24 in IPv4, its /64 in IPv6.
 
@@ -145,6 +164,11 @@ def resend_in(sent_at: Sequence[datetime], now: datetime, *, pause: timedelta) -
 def has_ended(session: Session, now: datetime) -> bool:
     """Tell whether nothing can refresh the session any more."""
     return session.revoked_at is not None or session.expires_at <= now
+
+
+def methods_of(session: Session) -> tuple[str, ...]:
+    """Return how the session's user has shown who they are, in the words of RFC 8176."""
+    return ("otp", "mfa") if session.has_factor else ("otp",)
 
 
 def tokens_expire_at(ended_at: datetime, *, ttl_s: int) -> datetime:

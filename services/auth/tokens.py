@@ -51,11 +51,22 @@ class Keyring:
         self._stored = tuple(stored)
 
     def sign(
-        self, *, user_id: UUID, session_id: UUID, role: str, issued_at: datetime, ttl_s: int
+        self,
+        *,
+        user_id: UUID,
+        session_id: UUID,
+        role: str,
+        issued_at: datetime,
+        ttl_s: int,
+        methods: Sequence[str] = (),
     ) -> str:
-        """Return an access token (RFC 9068) that is good for `ttl_s` seconds."""
+        """Return an access token (RFC 9068) that is good for `ttl_s` seconds.
+
+        `methods` say how the user has shown who they are (RFC 8176). The level (`acr`) is that of
+        NIST SP 800-63B: two where a second factor was among them.
+        """
         now = int(issued_at.timestamp())
-        claims = {
+        claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(user_id),
@@ -65,6 +76,8 @@ class Keyring:
             "exp": now + ttl_s,
             "role": role,
         }
+        if methods:
+            claims |= {"amr": list(methods), "acr": "aal2" if "mfa" in methods else "aal1"}
         kid = self._kid_at(issued_at)
         return jwt.encode(claims, self._keys[kid], ALGORITHM, {"kid": kid, "typ": TOKEN_TYPE})
 

@@ -10,10 +10,19 @@ from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import UserRegistered
 from services.auth import rules
-from services.auth.actions import addresses, sends
+from services.auth.actions import addresses, factors, sends
 from services.auth.actions.sessions import grant, open_session
 from services.auth.errors import OtpAttemptsExceededError, OtpInvalidError
-from services.auth.models import Grant, Guess, Identifier, OneTimeCode, SentCode, User
+from services.auth.models import (
+    Challenge,
+    Grant,
+    Guess,
+    Identifier,
+    OneTimeCode,
+    SentCode,
+    Session,
+    User,
+)
 from services.auth.resources import Resources
 from services.auth.store import accounts, codes
 from services.auth.store import addresses as store_addresses
@@ -107,8 +116,10 @@ def _next_code(res: Resources, code: OneTimeCode, now: datetime) -> OneTimeCode:
 
 async def verify_otp(
     res: Resources, identifier: Identifier, *, otp: str, address: str, device: str | None
-) -> Grant:
+) -> Grant | Challenge:
     """Trade a right code, once, for a session; the first one verifies and announces the account.
+
+    Who has a second factor gets a challenge instead, and no session before `factors.verify`.
 
     Raises:
         AddressLimitError: too many wrong codes came from the address's network.
@@ -126,10 +137,14 @@ async def verify_otp(
             if user is None:
                 raise invalid
             await sends.note_verified(conn, identifier)
-            session = await open_session(conn, user.id, device=device)
+            opened: Challenge | Session | None = await factors.challenge(conn, user.id)
+            if opened is None:
+                opened = await open_session(conn, user.id, device=device)
         await store_addresses.uncount_address(conn, counted.address_hash, since=counted.since)
     res.relay.nudge()
-    return grant(res, session, generation=session.generation, user=user)
+    if isinstance(opened, Challenge):
+        return opened
+    return grant(res, opened, generation=opened.generation, user=user)
 
 
 async def check(

@@ -5,7 +5,7 @@ from datetime import timedelta
 from libs.common.clock import utc_now
 from services.auth import rules
 from services.auth.resources import Resources
-from services.auth.store import accounts, addresses, budgets, codes, deliveries, sessions
+from services.auth.store import accounts, addresses, budgets, codes, deliveries, factors, sessions
 
 KEEP_STALE = timedelta(hours=1)
 KEEP_DELIVERIES = timedelta(days=1)
@@ -19,7 +19,7 @@ BATCH = 1000
 
 
 async def delete_stale(res: Resources) -> None:
-    """Delete a batch each of codes, messages, counts, sessions and sign-ups that are over."""
+    """Delete a batch each of codes, messages, counts, logins and sign-ups that are over."""
     now = utc_now()
     before = now - KEEP_STALE
     async with res.db.acquire() as conn:
@@ -30,5 +30,6 @@ async def delete_stale(res: Resources) -> None:
         await addresses.delete_stale_addresses(conn, before=now - rules.ADDRESS_WINDOW, limit=BATCH)
         await deliveries.delete_stale_deliveries(conn, before=now - KEEP_DELIVERIES, limit=BATCH)
         await budgets.delete_stale_budgets(conn, before=now - rules.BUDGET_WINDOW, limit=BATCH)
+        await factors.delete_stale_challenges(conn, before=before, limit=BATCH)
         await sessions.delete_stale_sessions(conn, before=before, limit=BATCH)
         await accounts.delete_unverified_accounts(conn, before=now - KEEP_UNVERIFIED, limit=BATCH)
