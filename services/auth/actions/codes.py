@@ -63,7 +63,7 @@ async def send_otp(
     identifier_hash = res.codes.identifier_hash(identifier)
     pause = sends.pause(res)
     async with res.db.acquire() as conn, conn.transaction():
-        code = await codes.lock_code(conn, identifier_hash, _fresh_code(res))
+        code = await codes.lock_code(conn, identifier_hash, _fresh_code(res, utc_now()))
         now = utc_now()  # after the wait for the lock
         rules.ensure_guesses_left(code, now)
         rules.ensure_may_send(code, now, pause=pause)
@@ -86,20 +86,20 @@ async def _send_nothing(res: Resources, identifier: Identifier) -> SentCode:
     """Open the time in which a test number's code is accepted, and its guesses are counted."""
     identifier_hash = res.codes.identifier_hash(identifier)
     async with res.db.acquire() as conn, conn.transaction():
-        code = await codes.lock_code(conn, identifier_hash, _fresh_code(res))
+        code = await codes.lock_code(conn, identifier_hash, _fresh_code(res, utc_now()))
         now = utc_now()
         rules.ensure_guesses_left(code, now)
         if rules.is_over(code, now):
-            code = _fresh_code(res, code.sent_at)
+            code = _fresh_code(res, now, code.sent_at)
             await codes.update_code(conn, identifier_hash, code)
     return SentCode(rules.seconds_until(code.expires_at, now), resend_in=0, otp=None)
 
 
-def _fresh_code(res: Resources, sent_at: tuple[datetime, ...] = ()) -> OneTimeCode:
+def _fresh_code(res: Resources, now: datetime, sent_at: tuple[datetime, ...] = ()) -> OneTimeCode:
     return OneTimeCode(
         id=new_id(),
         nonce=secrets.token_bytes(_NONCE_BYTES),
-        expires_at=utc_now() + timedelta(seconds=res.settings.otp_ttl_s),
+        expires_at=now + timedelta(seconds=res.settings.otp_ttl_s),
         attempts=0,
         used_at=None,
         sent_at=sent_at,
@@ -110,7 +110,7 @@ def _next_code(res: Resources, code: OneTimeCode, now: datetime) -> OneTimeCode:
     """Return what is sent now: a new code if the last is over, else that one; the send noted."""
     sent_at = (*rules.recent_sends(code.sent_at, now), now)
     if rules.is_over(code, now):
-        return _fresh_code(res, sent_at)
+        return _fresh_code(res, now, sent_at)
     return replace(code, sent_at=sent_at)
 
 
