@@ -2,6 +2,7 @@
 
 from libs.common.errors import (
     ConflictError,
+    ForbiddenError,
     LimitReachedError,
     NotFoundError,
     UnauthenticatedError,
@@ -193,13 +194,60 @@ class FactorNotFoundError(NotFoundError):
         super().__init__("you have no second factor; begin one at POST /user/me/factor")
 
 
+class FactorNeededError(ConflictError):
+    """Your role takes a second factor."""
+
+    code = "factor_needed"
+
+    def __init__(self) -> None:
+        super().__init__("your role takes a second factor; have it taken from you before you do")
+
+
+class FactorMissingError(ConflictError):
+    """The user has no second factor."""
+
+    code = "factor_missing"
+
+    def __init__(self) -> None:
+        super().__init__("a role takes a second factor: they add one at POST /user/me/factor first")
+
+
+class RoleMissingError(ForbiddenError):
+    """Your role, or the way you logged in, does not allow this."""
+
+    code = "role_missing"
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(f"this takes the role {needed}, and a login with your second factor")
+
+
+class OwnAccountError(ConflictError):
+    """Nobody does this to themselves."""
+
+    code = "own_account"
+
+    def __init__(self) -> None:
+        super().__init__("this is your own account; another admin has to do it")
+
+
+class LastAdminError(ConflictError):
+    """Nobody else is an admin."""
+
+    code = "last_admin"
+
+    def __init__(self) -> None:
+        super().__init__("nobody else is an admin; make somebody one first")
+
+
 class UserNotFoundError(NotFoundError):
     """The account does not exist any more."""
 
     code = "user_not_found"
 
-    def __init__(self) -> None:
-        super().__init__("this account does not exist any more; sign up at /auth/signup")
+    def __init__(
+        self, detail: str = "this account does not exist any more; sign up at /auth/signup"
+    ) -> None:
+        super().__init__(detail)
 
 
 class IdentifierUnchangedError(ConflictError):

@@ -10,15 +10,22 @@ from libs.common.events import Plan
 
 IdentifierKind = Literal["phone", "email"]
 Channel = Literal["sms", "email"]
+Role = Literal["user", "support", "admin"]
+ROLES: tuple[Role, ...] = ("user", "support", "admin")
+"""Each may do what those before it may."""
+
 LogoutScope = Literal["local", "others", "global"]
 AuditAction = Literal[
+    "banned",
     "factor_added",
     "factor_removed",
     "login",
     "recovery_code_used",
     "refresh_reused",
+    "role_changed",
     "session_ended",
     "signing_key_made",
+    "unbanned",
 ]
 AuditValue = str | int | bool | list[str] | None
 AuditDetail = Mapping[str, AuditValue]
@@ -67,6 +74,8 @@ class User:
     timezone: str | None = None
     preferences: dict[str, Any] = field(default_factory=dict)
     version: int = 1
+    role: Role = "user"
+    banned: bool = False
 
     @property
     def identifier(self) -> Identifier:
@@ -177,6 +186,21 @@ class Challenge:
 
     challenge: str
     expires_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedUser:
+    """An account as those see it who look after others'; `banned_at` is None for who is not."""
+
+    id: UUID
+    phone: str | None
+    email: str | None
+    name: str | None
+    created_at: datetime
+    verified: bool
+    role: Role
+    banned_at: datetime | None
+    ban_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

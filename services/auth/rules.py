@@ -1,18 +1,20 @@
 """What makes a code or a refresh token good, dead or too much."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
+from uuid import UUID
 
 from services.auth.errors import (
     CountryNotAllowedError,
     FactorAttemptsExceededError,
+    LastAdminError,
     OtpAttemptsExceededError,
     OtpCooldownError,
 )
-from services.auth.models import Factor, OneTimeCode, Session
+from services.auth.models import ROLES, Factor, OneTimeCode, Role, Session
 
 MAX_ATTEMPTS = 5
 MAX_SENDS = 10
@@ -164,6 +166,26 @@ def resend_in(sent_at: Sequence[datetime], now: datetime, *, pause: timedelta) -
 def has_ended(session: Session, now: datetime) -> bool:
     """Tell whether nothing can refresh the session any more."""
     return session.revoked_at is not None or session.expires_at <= now
+
+
+def role_in(session: Session, role: Role) -> Role:
+    """Return what the session's user, who has that role, may do in it."""
+    return role if session.has_factor else "user"
+
+
+def includes(role: Role, needed: Role) -> bool:
+    """Tell whether who has one role may do what another one may."""
+    return ROLES.index(role) >= ROLES.index(needed)
+
+
+def ensure_admin_remains(admins: Collection[UUID], *, without: UUID) -> None:
+    """Refuse a change after which nobody can undo it.
+
+    Raises:
+        LastAdminError: there is no admin but that one.
+    """
+    if not set(admins) - {without}:
+        raise LastAdminError
 
 
 def methods_of(session: Session) -> tuple[str, ...]:

@@ -198,9 +198,14 @@ async def _count_guess(
 
 
 async def _verify_account(conn: Connection, identifier: Identifier) -> User | None:
-    """Return the identifier's account, announced if this verified it; None if there is none."""
+    """Return the identifier's account, announced if this verified it.
+
+    None if there is none, and for who is banned: neither learns which.
+    """
     user = await accounts.lock_account(conn, identifier)
-    if user is None or user.verified:
+    if user is None or user.banned:
+        return None
+    if user.verified:
         return user
     await accounts.verify_account(conn, user.id, utc_now())
     await outbox.add(

@@ -20,6 +20,7 @@ from services.auth.errors import (
     FactorChallengeInvalidError,
     FactorExistsError,
     FactorInvalidError,
+    FactorNeededError,
     FactorNotFoundError,
     UserNotFoundError,
 )
@@ -104,6 +105,7 @@ async def remove(res: Resources, caller: Identity, proof: Proof) -> None:
     Raises:
         SessionRevokedError: the caller's login has ended.
         FactorNotFoundError: they have none.
+        FactorNeededError: they have a role that takes one.
         FactorAttemptsExceededError: too many wrong codes were tried today.
         FactorInvalidError: the code is wrong, or was used before.
     """
@@ -113,6 +115,8 @@ async def remove(res: Resources, caller: Identity, proof: Proof) -> None:
         factor = await factors.find_factor(conn, user_id)
         if factor is None or factor.confirmed_at is None:
             raise FactorNotFoundError
+        if (await read_user(conn, user_id)).role != "user":
+            raise FactorNeededError
         is_proven = await _try(res, conn, factor, proof, utc_now())
         if is_proven:
             await factors.delete_factor(conn, user_id)
@@ -168,6 +172,8 @@ async def verify(res: Resources, token: str, proof: Proof, *, device: str | None
             if attempts is None or factor is None:
                 raise FactorChallengeInvalidError
             user = await read_user(conn, user_id)
+            if user.banned:
+                raise FactorChallengeInvalidError
             if await _try(res, conn, factor, proof, now):
                 await factors.delete_challenge(conn, token_hash)
                 session = await open_session(conn, user_id, device=device, has_factor=True)

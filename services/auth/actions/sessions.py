@@ -17,7 +17,6 @@ from services.auth.resources import Resources
 from services.auth.store import sessions
 
 _NONCE_BYTES = 16
-_ROLE = "user"
 
 
 async def open_session(
@@ -49,7 +48,7 @@ def grant(res: Resources, session: Session, *, generation: int, user: User) -> G
     access_token = res.keyring.sign(
         user_id=user.id,
         session_id=session.id,
-        role=_ROLE,
+        role=rules.role_in(session, user.role),
         issued_at=utc_now(),
         ttl_s=ttl_s,
         methods=rules.methods_of(session),
