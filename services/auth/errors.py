@@ -200,7 +200,7 @@ class FactorNeededError(ConflictError):
     code = "factor_needed"
 
     def __init__(self) -> None:
-        super().__init__("your role takes a second factor; have it taken from you before you do")
+        super().__init__("your role takes a second factor: have the role taken away first")
 
 
 class FactorMissingError(ConflictError):

@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.clock import utc_now
-from libs.common.db import Connection
+from libs.common.db import Connection, Pool
 from libs.common.identity import Identity
 from services.auth import factors as arithmetic
 from services.auth import rules
@@ -24,9 +24,9 @@ from services.auth.errors import (
     FactorNotFoundError,
     UserNotFoundError,
 )
-from services.auth.models import Challenge, Factor, Grant, ListedFactor
+from services.auth.models import Challenge, Factor, Grant, Identifier, ListedFactor
 from services.auth.resources import Resources
-from services.auth.store import factors, profiles, sessions
+from services.auth.store import accounts, factors, profiles, sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +112,10 @@ async def remove(res: Resources, caller: Identity, proof: Proof) -> None:
     user_id = caller.user_id
     async with res.db.acquire() as conn, conn.transaction():
         await _lock(conn, caller)
-        factor = await factors.find_factor(conn, user_id)
-        if factor is None or factor.confirmed_at is None:
-            raise FactorNotFoundError
-        if (await read_user(conn, user_id)).role != "user":
-            raise FactorNeededError
+        factor = await _ensure_may_go(conn, user_id)
         is_proven = await _try(res, conn, factor, proof, utc_now())
         if is_proven:
-            await factors.delete_factor(conn, user_id)
-            await sessions.lower_sessions(conn, user_id)
+            await _delete(conn, user_id)
             by_recovery_code = proof.recovery_code is not None
             await audit.record(
                 conn,
@@ -131,6 +126,37 @@ async def remove(res: Resources, caller: Identity, proof: Proof) -> None:
             )
     if not is_proven:
         raise FactorInvalidError  # after the commit, which a raise inside would undo
+
+
+async def remove_lost(db: Pool, identifier: Identifier) -> None:
+    """Delete the factor of somebody who cannot, for the operator.
+
+    Raises:
+        UserNotFoundError: nobody is known by that.
+        FactorNotFoundError: they have none.
+        FactorNeededError: they have a role that takes one.
+    """
+    async with db.acquire() as conn, conn.transaction():
+        user = await accounts.lock_account(conn, identifier)
+        if user is None:
+            raise UserNotFoundError("nobody is known by that")
+        await _ensure_may_go(conn, user.id)
+        await _delete(conn, user.id)
+        await audit.record(conn, "factor_removed", subject=user.id, actor=None)
+
+
+async def _ensure_may_go(conn: Connection, user_id: UUID) -> Factor:
+    factor = await factors.find_factor(conn, user_id)
+    if factor is None or factor.confirmed_at is None:
+        raise FactorNotFoundError
+    if (await read_user(conn, user_id)).role != "user":
+        raise FactorNeededError
+    return factor
+
+
+async def _delete(conn: Connection, user_id: UUID) -> None:
+    await factors.delete_factor(conn, user_id)
+    await sessions.lower_sessions(conn, user_id)
 
 
 async def challenge(conn: Connection, user_id: UUID) -> Challenge | None:

@@ -144,6 +144,27 @@ async def test_who_has_a_role_keeps_the_factor(app: FastAPI, ada: Person, db: Po
     assert removed.status_code == 204
 
 
+async def test_an_operator_removes_a_factor_that_was_lost_but_not_from_who_has_a_role(
+    ada: Person, db: Pool, conn: Connection, settings: Settings
+) -> None:
+    login = await ada.log_in()
+    await add_factor(ada, login)
+    await grant(db, ada, "support")
+    refused = await asyncio.to_thread(run, settings, "remove-factor", ada.email)
+    await grant(db, ada, "user")
+
+    removed = await asyncio.to_thread(run, settings, "remove-factor", ada.email)
+    again = await asyncio.to_thread(run, settings, "remove-factor", ada.email)
+
+    assert (refused.returncode, removed.returncode, again.returncode) == (1, 0, 1)
+    assert "the factor was not removed: your role takes" in refused.stderr
+    assert "access_token" in await ada.log_in()
+    assert await conn.fetchval("SELECT count(*) FROM session WHERE has_factor") == 0
+    entry = await conn.fetchrow("SELECT * FROM audit WHERE action = 'factor_removed'")
+    assert entry is not None
+    assert (entry["actor"], str(entry["subject"])) == (None, login["user"]["id"])
+
+
 async def test_nobody_gets_a_role_while_their_factor_goes(
     ada: Person, db: Pool, conn: Connection
 ) -> None:
