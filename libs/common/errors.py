@@ -83,11 +83,29 @@ class SessionRevokedError(UnauthenticatedError):
         super().__init__("this login has ended; log in again")
 
 
+class ApiKeyInvalidError(UnauthenticatedError):
+    """The API key is unknown, or was deleted."""
+
+    code = "api_key_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("this API key is not valid; make another at POST /user/me/api-key")
+
+
 class ForbiddenError(ThoughtflowError):
     """The caller is known and may not do this."""
 
     status = 403
     code = "forbidden"
+
+
+class LoginRequiredError(ForbiddenError):
+    """No API key may do this."""
+
+    code = "login_required"
+
+    def __init__(self) -> None:
+        super().__init__("no API key may do this; log in and send that access token")
 
 
 class NotFoundError(ThoughtflowError):

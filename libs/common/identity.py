@@ -8,6 +8,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, Literal
 from uuid import UUID
 
 import httpx2
@@ -17,7 +18,7 @@ from fastapi import Request
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 
-from libs.common.errors import UnauthenticatedError, UnavailableError
+from libs.common.errors import LoginRequiredError, UnauthenticatedError, UnavailableError
 
 log = structlog.stdlib.get_logger()
 ALGORITHM = "EdDSA"
@@ -43,6 +44,11 @@ RETRY_INTERVAL_S = 1.0
 
 FETCH_TIMEOUT_S = 2.0
 
+Scope = Literal["chat", "read"]
+"""What an API key is for: all that has to do with chats, or reading alone."""
+
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
 
 class TokenExpiredError(UnauthenticatedError):
     """The access token is too old; refresh it."""
@@ -56,15 +62,17 @@ class Identity:
 
     Attributes:
         user_id: whose token it is.
-        session_id: the login it came from.
+        session_id: the login it came from, or the API key.
         role: `user`, `support` or `admin`.
         expires_at: Unix time, seconds.
+        scopes: of the API key; None for a login, which may do everything.
     """
 
     user_id: UUID
     session_id: UUID
     role: str
     expires_at: int
+    scopes: frozenset[str] | None = None
 
 
 class TokenVerifier:
@@ -113,9 +121,7 @@ class TokenVerifier:
                 leeway=LEEWAY_S,
                 options={"require": CLAIMS},
             )
-            return Identity(
-                UUID(claims["sub"]), UUID(claims["sid"]), str(claims["role"]), int(claims["exp"])
-            )
+            return _identity(claims)
         except jwt.ExpiredSignatureError as exc:
             raise TokenExpiredError(
                 "the access token has expired; refresh it or log in again"
@@ -180,6 +186,17 @@ class TokenVerifier:
         self._keys = {key.key_id: key for key in keys if key.key_id and key.key_type == "OKP"}
 
 
+def _identity(claims: dict[str, Any]) -> Identity:
+    scope = claims.get("scope")
+    return Identity(
+        UUID(claims["sub"]),
+        UUID(claims["sid"]),
+        str(claims["role"]),
+        int(claims["exp"]),
+        None if scope is None else frozenset(str(scope).split()),
+    )
+
+
 def _unavailable() -> UnavailableError:
     return UnavailableError(
         "tokens cannot be checked right now; try again", headers={"Retry-After": "1"}
@@ -199,9 +216,24 @@ def bearer_token(authorization: str | None) -> str:
 
 
 async def authenticate(request: Request) -> Identity:
-    """Return the caller of `request`; see `TokenVerifier.verify` for what it raises."""
-    verifier: TokenVerifier = request.app.state.verifier
-    return await verifier.verify(bearer_token(request.headers.get("authorization")))
+    """Return the caller of `request`; see `TokenVerifier.verify` for what it raises.
+
+    The gateway knows what each API key is for. Here no key changes anything unless the service says
+    that keys may, so that no mistake there opens an account.
+
+    Raises:
+        LoginRequiredError: it is a key's token, and would change what no key may.
+    """
+    state = request.app.state
+    verifier: TokenVerifier = state.verifier
+    identity = await verifier.verify(bearer_token(request.headers.get("authorization")))
+    if (
+        identity.scopes is not None
+        and request.method not in _SAFE_METHODS
+        and not ("chat" in identity.scopes and getattr(state, "keys_may_write", False))
+    ):
+        raise LoginRequiredError
+    return identity
 
 
 class BearerIdentity(SecurityBase):

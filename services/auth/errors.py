@@ -1,6 +1,11 @@
 """What auth refuses, and why."""
 
-from libs.common.errors import LimitReachedError, NotFoundError, UnauthenticatedError
+from libs.common.errors import (
+    ConflictError,
+    LimitReachedError,
+    NotFoundError,
+    UnauthenticatedError,
+)
 
 
 class OtpInvalidError(UnauthenticatedError):
@@ -85,6 +90,45 @@ class SessionNotFoundError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__("you have no such login any more; GET /auth/session lists yours")
+
+
+class ApiKeyExpiredError(UnauthenticatedError):
+    """The API key is too old."""
+
+    code = "api_key_expired"
+
+    def __init__(self) -> None:
+        super().__init__("this API key has expired; make another at POST /user/me/api-key")
+
+
+class ApiKeyNotFoundError(NotFoundError):
+    """The API key does not exist, or was deleted."""
+
+    code = "api_key_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("you have no such API key; GET /user/me/api-key lists yours")
+
+
+class ApiKeyEndedError(ConflictError):
+    """The API key was rotated before, or has expired."""
+
+    code = "api_key_ended"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this API key was rotated before, or has expired; rotate the one that replaced it, or "
+            "make another"
+        )
+
+
+class TooManyApiKeysError(ConflictError):
+    """You have as many API keys as you may."""
+
+    code = "too_many_api_keys"
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(f"you have {limit} API keys; delete one that you do not need")
 
 
 class UserNotFoundError(NotFoundError):

@@ -7,10 +7,14 @@ from typing import Literal
 from uuid import UUID
 
 from libs.common.events import Plan
+from libs.common.identity import Scope
 
 IdentifierKind = Literal["phone", "email"]
 LogoutScope = Literal["local", "others", "global"]
 AuditAction = Literal[
+    "api_key_deleted",
+    "api_key_made",
+    "api_key_rotated",
     "login",
     "refresh_reused",
     "session_ended",
@@ -124,6 +128,45 @@ class ListedSession:
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key, without what makes it one.
+
+    Attributes:
+        id: `sid` of the access tokens that it is exchanged for.
+        prefix: how the key begins, for its owner to recognise.
+        expires_at: None for never.
+        last_used_at: when it was last exchanged; it may have been used for one token's life longer.
+        replaced_by: the key that it was rotated to.
+    """
+
+    id: UUID
+    user_id: UUID
+    name: str
+    prefix: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = None
+    replaced_by: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A fresh key; `key` is known to nobody else, and to nobody later."""
+
+    key: str
+    api_key: ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """An access token for the gateway to forward; `expires_in` in seconds."""
+
+    access_token: str
+    expires_in: int
 
 
 @dataclass(frozen=True, slots=True)

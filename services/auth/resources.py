@@ -9,6 +9,7 @@ from libs.common.clock import utc_now
 from libs.common.db import Pool, open_pool
 from libs.common.outbox import Relay
 from services.auth.codes import CodeMaker
+from services.auth.derivation import derive_key
 from services.auth.refresh_tokens import RefreshTokens
 from services.auth.senders import MockSender, Sender
 from services.auth.settings import Settings
@@ -27,6 +28,7 @@ class Resources:
     keyring: Keyring
     codes: CodeMaker
     refresh_tokens: RefreshTokens
+    api_key_hash_key: bytes
     sender: Sender
 
 
@@ -50,6 +52,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             keyring=await load_keyring(db, secret),
             codes=CodeMaker(secret),
             refresh_tokens=RefreshTokens(secret),
+            api_key_hash_key=derive_key(secret, "api-key"),
             sender=MockSender(),
         )
 

@@ -22,7 +22,7 @@ MODULES = {
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
     | {"consumers", "events", "feed", "feed_live", "event_api", "posting"}
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
-    | {"presence", "revocations", "tickets"},
+    | {"presence", "revocations", "tickets", "credentials"},
 }
 MAY_BE_PACKAGES = {"actions", "api", "store"}
 """Roles that a service with several nouns splits by them."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from libs.common.clock import utc_now
 from services.auth import rules
 from services.auth.resources import Resources
-from services.auth.store import accounts, addresses, codes, sessions
+from services.auth.store import accounts, addresses, api_keys, codes, sessions
 
 KEEP_STALE = timedelta(hours=1)
 KEEP_UNVERIFIED = timedelta(days=7)
@@ -16,7 +16,7 @@ BATCH = 1000
 
 
 async def delete_stale(res: Resources) -> None:
-    """Delete a batch each of codes, counts, sessions and sign-ups that are over."""
+    """Delete a batch each of codes, counts, sessions, API keys and sign-ups that are over."""
     now = utc_now()
     before = now - KEEP_STALE
     async with res.db.acquire() as conn:
@@ -27,3 +27,5 @@ async def delete_stale(res: Resources) -> None:
         await addresses.delete_stale_addresses(conn, before=now - rules.ADDRESS_WINDOW, limit=BATCH)
         await sessions.delete_stale_sessions(conn, before=before, limit=BATCH)
         await accounts.delete_unverified_accounts(conn, before=now - KEEP_UNVERIFIED, limit=BATCH)
+        keys_before = now - rules.API_KEY_AFTERLIFE
+        await api_keys.delete_stale_api_keys(conn, before=keys_before, limit=BATCH)

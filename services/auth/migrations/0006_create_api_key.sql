@@ -1,0 +1,16 @@
+-- What a program logs in with. Of the key itself only a keyed hash is here, and how it begins. `id` is
+-- the `sid` of the access tokens that it is exchanged for.
+CREATE TABLE api_key (
+    id           uuid PRIMARY KEY,
+    user_id      uuid        NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    key_hash     bytea       NOT NULL UNIQUE,
+    prefix       text        NOT NULL,
+    name         text        NOT NULL,
+    scopes       text[]      NOT NULL,
+    created_at   timestamptz NOT NULL,
+    expires_at   timestamptz,
+    last_used_at timestamptz,
+    replaced_by  uuid
+);
+CREATE INDEX api_key_by_user ON api_key (user_id);
+CREATE INDEX api_key_by_age ON api_key (expires_at);
