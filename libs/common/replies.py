@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 
+from libs.common import deleted_users
 from libs.common.multiplexed import Commands
 
 Kind = Literal["started", "delta", "completed", "failed", "stopped"]
@@ -20,7 +21,9 @@ OPEN_EXPIRY_S = 3600
 TERMINAL_EXPIRY_S = 900
 MAX_ENTRIES = 10_000
 
+# KEYS: the stream, the mark of a deleted owner.
 _APPEND = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return false end
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'd', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[2])
@@ -70,13 +73,25 @@ class ReplyWriter:
     """Appends to the streams of replies, one round trip each."""
 
     def __init__(self, redis: Commands) -> None:
+        self._redis = redis
         self._append = redis.register_script(_APPEND)
 
     async def append(self, key: str, entry: Entry) -> None:
-        """Store `entry` at the end of the stream and tell whoever listens.
+        """Store `entry` at the end of the stream and tell whoever listens; not of who was deleted.
 
         Raises:
             redis.exceptions.RedisError: the live view is lost; the reply itself is not.
         """
         expiry = TERMINAL_EXPIRY_S if entry.kind in TERMINAL else OPEN_EXPIRY_S
-        await self._append(keys=[key], args=[MAX_ENTRIES, entry.dump(), expiry])
+        owner = key.split(":")[1]
+        await self._append(
+            keys=[key, deleted_users.redis_key(owner)], args=[MAX_ENTRIES, entry.dump(), expiry]
+        )
+
+    async def forget(self, user_id: UUID, keys: list[str]) -> None:
+        """Delete the streams of a deleted user, and let no new one begin.
+
+        Raises:
+            redis.exceptions.RedisError: Redis is away.
+        """
+        await deleted_users.delete_keys(self._redis, user_id, keys)

@@ -20,12 +20,16 @@ from libs.common.events import (
     ReplyStopRequested,
     SessionRevoked,
     SubscriptionChanged,
+    UserChanged,
+    UserDeleted,
     UserRegistered,
 )
 
 CONSUMERS: dict[type[Event], tuple[str, ...]] = {
     UserRegistered: ("billing",),
     SessionRevoked: ("gateway",),
+    UserChanged: ("billing",),
+    UserDeleted: ("ai", "billing", "chat", "gateway"),
     MessagePosted: ("ai",),
     ReplyStopRequested: ("ai",),
     ConversationGrew: ("ai",),

@@ -3,80 +3,165 @@
 Everything may be missing, and what is not listed is ignored.
 """
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from libs.common.events import Usage
 
-
-class _Wire(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel)
-
-
-class _Part(_Wire):
-    text: str | None = None
-    thought: bool | None = None
+MAX_EVENT = 8 * 1024 * 1024
+"""Bytes of one event; a reply is a fraction of that."""
+_OTHER_FIELDS = (b":", b"event:", b"id:", b"retry:")
 
 
-class _Content(_Wire):
-    parts: list[_Part] | None = None
+class _Part(TypedDict, total=False):
+    text: str | None
+    thought: bool | None
 
 
-class _Candidate(_Wire):
-    content: _Content | None = None
-    finish_reason: str | None = None
+class _Content(TypedDict, total=False):
+    parts: list[_Part] | None
 
 
-class _Feedback(_Wire):
-    block_reason: str | None = None
+class _Candidate(TypedDict, total=False):
+    content: _Content | None
+    finishReason: str | None
 
 
-class _Counts(_Wire):
-    prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    total_token_count: int | None = None
+class Counts(TypedDict, total=False):
+    """Tokens of a reply so far."""
+
+    promptTokenCount: int | None
+    cachedContentTokenCount: int | None
+    candidatesTokenCount: int | None
+    thoughtsTokenCount: int | None
+    toolUsePromptTokenCount: int | None
+    totalTokenCount: int | None
 
 
-class Chunk(_Wire):
-    """One event of the stream."""
+class _Feedback(TypedDict, total=False):
+    blockReason: str | None
 
-    candidates: list[_Candidate] | None = None
-    prompt_feedback: _Feedback | None = None
-    usage_metadata: _Counts | None = None
+
+class _Event(TypedDict, total=False):
+    candidates: list[_Candidate] | None
+    promptFeedback: _Feedback | None
+    usageMetadata: Counts | None
+    error: dict[str, Any] | None
+
+
+# Dictionaries, because each chunk passes here: models would take twice the time.
+_EVENT = TypeAdapter(_Event)
+
+
+class Chunk(NamedTuple):
+    """One event of the stream.
+
+    Attributes:
+        text: what the user sees of it.
+        finish_reason: why the reply ended, in Gemini's words; empty if it has not.
+        is_blocked: whether the prompt was refused.
+        counts: tokens of the whole reply so far, in Gemini's words, if told.
+        error: what broke the stream off.
+    """
+
+    text: str
+    finish_reason: str
+    is_blocked: bool
+    counts: Counts | None
+    error: dict[str, Any] | None
 
     @property
-    def finish_reason(self) -> str:
-        """Why the reply ended, in Gemini's words; empty if it has not."""
-        return (self.candidates[0].finish_reason or "") if self.candidates else ""
+    def error_code(self) -> int:
+        """HTTP status of the error; 500 if it does not tell."""
+        code = (self.error or {}).get("code")
+        return code if isinstance(code, int) else 500
 
-    @property
-    def is_blocked(self) -> bool:
-        """Whether the prompt was refused."""
-        return self.prompt_feedback is not None and self.prompt_feedback.block_reason is not None
 
-    @property
-    def text(self) -> str:
-        """What the user sees of it."""
-        content = self.candidates[0].content if self.candidates else None
-        parts = (content.parts if content is not None else None) or []
-        text = "".join(part.text or "" for part in parts if not part.thought)
-        # PostgreSQL cannot hold NUL, nor UTF-8 a lone surrogate.
-        return text.replace("\x00", "").encode("utf-8", "replace").decode()
+def usage_of(counts: Counts) -> Usage:
+    """Return Gemini's counts as ours."""
+    return Usage(
+        prompt=counts.get("promptTokenCount") or 0,
+        cached=counts.get("cachedContentTokenCount") or 0,
+        output=counts.get("candidatesTokenCount") or 0,
+        thoughts=counts.get("thoughtsTokenCount") or 0,
+        tools=counts.get("toolUsePromptTokenCount") or 0,
+        total=counts.get("totalTokenCount") or 0,
+    )
 
-    @property
-    def usage(self) -> Usage | None:
-        """Tokens of the whole reply so far, if told."""
-        told = self.usage_metadata
-        if told is None:
-            return None
-        return Usage(
-            prompt=told.prompt_token_count or 0,
-            cached=told.cached_content_token_count or 0,
-            output=told.candidates_token_count or 0,
-            thoughts=told.thoughts_token_count or 0,
-            tools=told.tool_use_prompt_token_count or 0,
-            total=told.total_token_count or 0,
-        )
+
+def plain(text: str) -> str:
+    """Return `text` without what PostgreSQL (NUL) and UTF-8 (lone surrogates) cannot hold."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+class ChunkReader:
+    """Turns the bytes of the stream, server-sent events however cut, into chunks.
+
+    Attributes:
+        is_closed: the end was fed, nothing more comes.
+    """
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self._rest = b""
+        self._event: list[bytes] = []
+        self._failure: ValueError | None = None
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Return the chunks that `data` completes; empty `data` is the end of the stream.
+
+        What comes after something that is no chunk is not read: see `ensure_sound`.
+        """
+        self.is_closed = not data
+        chunks: list[Chunk] = []
+        try:
+            for event in self._events(data or b"\n\n"):
+                chunks.append(_chunk(event))  # noqa: PERF401 - those before a bad one stay
+        except ValueError as exc:
+            self._failure = exc
+        return chunks
+
+    def ensure_sound(self) -> None:
+        """Refuse a stream in which something was no chunk.
+
+        Raises:
+            ValueError: what it was.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def _events(self, data: bytes) -> Iterator[bytes]:
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > MAX_EVENT:
+            raise ValueError("an event without an end")
+        for line in lines:
+            text = line.strip()
+            if text.startswith(b"data:"):
+                self._event.append(text[5:])
+            elif text and not text.startswith(_OTHER_FIELDS):
+                self._event.append(text)  # errors come as bare JSON, sometimes, over several lines
+            elif not text and self._event:
+                event, self._event = b"\n".join(self._event), []
+                yield event
+
+
+def _chunk(data: bytes) -> Chunk:
+    try:
+        event = _EVENT.validate_json(data)
+    except ValidationError:
+        # To pydantic a lone surrogate is no JSON.
+        event = _EVENT.validate_python(json.loads(data))
+    candidate = next(iter(event.get("candidates") or ()), _Candidate())
+    parts = (candidate.get("content") or {}).get("parts") or ()
+    return Chunk(
+        text="".join(part.get("text") or "" for part in parts if not part.get("thought")),
+        finish_reason=candidate.get("finishReason") or "",
+        is_blocked=(event.get("promptFeedback") or {}).get("blockReason") is not None,
+        counts=event.get("usageMetadata"),
+        error=event.get("error"),
+    )

@@ -7,9 +7,10 @@ from libs.common.events import (
     MessagePosted,
     ReplyStopRequested,
     SubscriptionChanged,
+    UserDeleted,
 )
 from libs.common.subscriptions import Subscriptions
-from services.ai.actions import entitlements, replies, stops, summaries
+from services.ai.actions import deletion, entitlements, replies, stops, summaries
 from services.ai.resources import Resources
 
 
@@ -20,4 +21,5 @@ def make_router(res: Resources) -> RabbitRouter:
     events.on(ReplyStopRequested, stops.stop_reply)
     events.on(ConversationGrew, summaries.summarise)
     events.on(SubscriptionChanged, entitlements.apply_subscription)
+    events.on(UserDeleted, deletion.forget_user)
     return events.router

@@ -4,20 +4,18 @@ Every way in which Gemini ends a stream is mapped here to text or to a typed err
 """
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator
+import math
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-import httpx2
+import aiohttp
+import orjson
 from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
-from pydantic import ValidationError
-from typing_extensions import override
 
-from services.ai.chunks import Chunk
+from services.ai.chunks import Chunk, ChunkReader, plain, usage_of
 from services.ai.errors import (
     ContentBlockedError,
     ModelError,
@@ -44,10 +42,15 @@ _SLIPS = {
 }
 _REFUSED = {"PUP_LIMITED_DISABLED"}
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+ValueT = TypeVar("ValueT")
 TRY_LATER = "the model does not answer right now; send the message again in a minute"
 
-_opened: ContextVar[list[httpx2.Response] | None] = ContextVar("opened", default=None)
-"""The responses of the present call, which the SDK does not let us close."""
+READ_EVERY_S = 0.3
+"""Seconds at most for which a reply that flows collects in the socket before it is read on: a read
+costs the same for one word as for twenty."""
+
+BEAT_S = 0.05
+"""Replies are read on at multiples of this, so that the process wakes up once for several."""
 
 
 class Model(Protocol):
@@ -69,97 +72,114 @@ class Gemini:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._http = _Utf8Client(
-            limits=httpx2.Limits(max_connections=None),
-            event_hooks={"request": [self._limit_connecting], "response": [_remember]},
-        )
         self._client = genai.Client(
             api_key=settings.gemini_api_key.get_secret_value(),
             http_options=types.HttpOptions(
                 base_url=settings.gemini_base_url,
                 api_version="v1beta",  # the `-latest` aliases exist only there
                 timeout=int(settings.total_timeout_s * 1000),
-                httpx_async_client=self._http,
-                retry_options=types.HttpRetryOptions(attempts=1),
             ),
+        )
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout_s),
+            trust_env=True,
         )
 
     async def aclose(self) -> None:
         """Close the connections; answers under way fail."""
-        await self._client.aio.aclose()
-        await self._http.aclose()
+        await self._http.close()
 
     async def answer(self, prompt: Prompt, *, model: str) -> AsyncGenerator[Piece, None]:
         finish_reason, wrote = "", False
-        async with aclosing(self._chunks(prompt, model)) as chunks:
-            async for chunk in chunks:
-                finish_reason = chunk.finish_reason or finish_reason
-                text = chunk.text
+        async with aclosing(self._reads(prompt, model)) as reads:
+            async for chunks in reads:
+                finish_reason = _last(chunk.finish_reason for chunk in chunks) or finish_reason
+                text = plain("".join(chunk.text for chunk in chunks))
                 wrote = wrote or bool(text.strip())
-                is_blocked = chunk.is_blocked
-                yield Piece(text, chunk.usage, is_last=bool(finish_reason) or is_blocked)
+                counts = _last(chunk.counts for chunk in chunks)
+                is_blocked = any(chunk.is_blocked for chunk in chunks)
+                yield Piece(
+                    text,
+                    usage_of(counts) if counts else None,
+                    is_last=bool(finish_reason) or is_blocked,
+                )
                 if is_blocked:
                     raise ContentBlockedError(
                         "the model's safety rules refuse this message; put it differently"
                     )
         yield Piece("", finish_reason=ensure_good(finish_reason, wrote=wrote))
 
-    async def _chunks(self, prompt: Prompt, model: str) -> AsyncGenerator[Chunk, None]:
-        """Yield Gemini's chunks, with our timeouts and errors in place of the SDK's."""
+    async def _reads(self, prompt: Prompt, model: str) -> AsyncGenerator[list[Chunk], None]:
+        """Yield what each read brought, with our timeouts and errors in place of theirs."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.total_timeout_s
         silence_s = self._settings.first_token_timeout_s
-        opened: list[httpx2.Response] = []
-        _opened.set(opened)
+        reader = ChunkReader()
+        response: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout_at(min(clock() + silence_s, deadline)):
-                # Not `models.generate_content_stream`: see decision 16.
-                stream = await self._client._api_client.async_request_streamed(  # noqa: SLF001
-                    "post", f"models/{model}:streamGenerateContent?alt=sse", _body(prompt)
-                )
-            while True:
+                response = await self._ask(prompt, model)
+                await genai_errors.APIError.raise_for_async_response(response)
+            began = None
+            while not reader.is_closed:
                 async with asyncio.timeout_at(min(clock() + silence_s, deadline)):
-                    event = await anext(stream, None)
-                if event is None:
-                    return
-                silence_s = self._settings.silence_timeout_s
-                # Not `model_validate_json`: to pydantic a lone surrogate is no JSON.
-                yield Chunk.model_validate(json.loads(event.body))
+                    data = await response.content.readany()
+                if chunks := reader.feed(data):
+                    yield chunks
+                    silence_s = self._settings.silence_timeout_s
+                    began = began or clock()
+                reader.ensure_sound()
+                for chunk in chunks:
+                    _ensure_no_error(chunk)
+                if began is not None:  # one that just began is not held up
+                    await _collect(response, min((clock() - began) / 4, READ_EVERY_S))
         except genai_errors.APIError as exc:
             raise _translated(exc) from exc
-        except (TimeoutError, httpx2.ReadTimeout) as exc:
+        except TimeoutError as exc:
             raise ModelSilentError(TRY_LATER) from exc
-        except (
-            genai_errors.UnknownApiResponseError,
-            json.JSONDecodeError,
-            httpx2.TransportError,
-            ValidationError,
-        ) as exc:
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise ModelUnavailableError(TRY_LATER) from exc
         finally:
-            for response in opened:
-                await response.aclose()
+            if response is not None:
+                response.close()
 
-    async def _limit_connecting(self, request: httpx2.Request) -> None:
-        # The SDK gives one time for everything; a server that is not there needs less to be known.
-        request.extensions["timeout"]["connect"] = self._settings.connect_timeout_s
-
-
-class _Utf8Client(httpx2.AsyncClient):
-    """Sends as UTF-8 what the SDK escapes, which makes most scripts two to three times as long."""
-
-    @override
-    def build_request(self, *args: Any, **options: Any) -> httpx2.Request:
-        content: bytes = options.get("content") or b""
-        if rb"\u" in content:
-            text = json.dumps(json.loads(content), ensure_ascii=False)
-            options["content"] = text.encode("utf-8", "replace")  # half a surrogate pair
-        return super().build_request(*args, **options)
+    async def _ask(self, prompt: Prompt, model: str) -> aiohttp.ClientResponse:
+        # Not `models.generate_content_stream`: see decision 16.
+        request = self._client._api_client._build_request(  # noqa: SLF001
+            "post", f"models/{model}:streamGenerateContent?alt=sse", _body(prompt)
+        )
+        return await self._http.post(
+            request.url,
+            headers=request.headers,
+            data=orjson.dumps(request.data),
+            allow_redirects=False,  # the key is for nobody else
+        )
 
 
-async def _remember(response: httpx2.Response) -> None:
-    if (opened := _opened.get()) is not None:
-        opened.append(response)
+def _ensure_no_error(chunk: Chunk) -> None:
+    if chunk.error is not None:
+        raise genai_errors.APIError(chunk.error_code, {"error": chunk.error})
+
+
+def _last(values: Iterable[ValueT | None]) -> ValueT | None:
+    return next((value for value in reversed(list(values)) if value), None)
+
+
+async def _collect(response: aiohttp.ClientResponse, seconds: float) -> None:
+    """Leave what arrives in the kernel for a while."""
+    transport = response.connection.transport if response.connection is not None else None
+    if transport is None or transport.is_closing():
+        return
+    now = asyncio.get_running_loop().time()
+    until = math.ceil((now + seconds) / BEAT_S) * BEAT_S if seconds >= BEAT_S else now + seconds
+    transport.pause_reading()
+    try:
+        await asyncio.sleep(until - now)
+    finally:
+        if not transport.is_closing():
+            transport.resume_reading()
 
 
 def ensure_good(finish_reason: str, *, wrote: bool) -> str:

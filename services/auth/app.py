@@ -35,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
             async with (
                 res.brokers.running(),
                 res.relay.running(),
+                res.courier.running(),
                 inbox.purging(res.db),
                 every(HOUSEKEEPING_INTERVAL_S, lambda: housekeeping.delete_stale(res)),
                 every(KEYS_INTERVAL_S, lambda: keys.maintain(res)),

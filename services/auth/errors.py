@@ -5,6 +5,8 @@ from libs.common.errors import (
     LimitReachedError,
     NotFoundError,
     UnauthenticatedError,
+    UnavailableError,
+    ValidationFailedError,
 )
 
 
@@ -58,6 +60,53 @@ class AddressLimitError(LimitReachedError):
         super().__init__(
             f"too many sign-ups, codes or wrong guesses from your network; wait {retry_after_s} "
             "seconds",
+            headers={"Retry-After": str(retry_after_s)},
+        )
+
+
+class ChannelUnavailableError(ValidationFailedError):
+    """No codes are sent this way here."""
+
+    code = "channel_unavailable"
+
+    def __init__(self, channel: str) -> None:
+        other = "an e-mail address" if channel == "sms" else "a phone number"
+        super().__init__(f"this server sends no codes by {channel}; use {other}")
+
+
+class CountryNotAllowedError(ValidationFailedError):
+    """Numbers of this country get no codes here."""
+
+    code = "country_not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server sends no codes to numbers of this country; use a number of another one, "
+            "or an e-mail address"
+        )
+
+
+class NumberRangeLimitError(LimitReachedError):
+    """Too many codes went to numbers like this one, or too few of them came back."""
+
+    code = "number_range_limit_reached"
+
+    def __init__(self, *, retry_after_s: int) -> None:
+        super().__init__(
+            "too many codes went to numbers that begin like this one; use an e-mail address, or "
+            f"wait {retry_after_s} seconds",
+            headers={"Retry-After": str(retry_after_s)},
+        )
+
+
+class SendBudgetExhaustedError(UnavailableError):
+    """This server has sent as many codes as it may for now."""
+
+    code = "send_budget_exhausted"
+
+    def __init__(self, *, retry_after_s: int) -> None:
+        super().__init__(
+            f"no more codes are sent for now; use the last one or wait {retry_after_s} seconds",
             headers={"Retry-After": str(retry_after_s)},
         )
 
@@ -138,3 +187,24 @@ class UserNotFoundError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__("this account does not exist any more; sign up at /auth/signup")
+
+
+class IdentifierUnchangedError(ConflictError):
+    """The account is known by this phone number or e-mail address already."""
+
+    code = "identifier_unchanged"
+
+    def __init__(self) -> None:
+        super().__init__("you log in by this one already; send another, or leave it as it is")
+
+
+class IdentifierTakenError(ConflictError):
+    """Another account is known by this phone number or e-mail address."""
+
+    code = "identifier_taken"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "you have another account with it: log in there and delete that one first, or choose "
+            "another phone number or e-mail address"
+        )

@@ -41,5 +41,10 @@ def normalise_email(text: str) -> str:
         ) from exc
 
 
+def country_of(phone: str) -> str | None:
+    """Return the ISO 3166 code of the country that a number in E.164 belongs to, if it has one."""
+    return phonenumbers.region_code_for_number(phonenumbers.parse(phone, None))
+
+
 Phone = Annotated[str, Field(max_length=40), AfterValidator(normalise_phone)]
 Email = Annotated[str, Field(max_length=320), AfterValidator(normalise_email)]

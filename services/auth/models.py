@@ -1,15 +1,16 @@
 """The service's own data, as its functions pass it around."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from libs.common.events import Plan
 from libs.common.identity import Scope
 
 IdentifierKind = Literal["phone", "email"]
+Channel = Literal["sms", "email"]
 LogoutScope = Literal["local", "others", "global"]
 AuditAction = Literal[
     "api_key_deleted",
@@ -37,6 +38,11 @@ class Identifier:
     value: str
 
     @property
+    def channel(self) -> Channel:
+        """How codes travel to it."""
+        return "sms" if self.kind == "phone" else "email"
+
+    @property
     def phone(self) -> str | None:
         """The phone number, if it is one."""
         return self.value if self.kind == "phone" else None
@@ -49,7 +55,7 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account as its owner may see it."""
+    """An account as its owner may see it; `version` counts its changes, from 1."""
 
     id: UUID
     phone: str | None
@@ -58,6 +64,17 @@ class User:
     plan: Plan
     created_at: datetime
     verified: bool
+    locale: str | None = None
+    timezone: str | None = None
+    preferences: dict[str, Any] = field(default_factory=dict)
+    version: int = 1
+
+    @property
+    def identifier(self) -> Identifier:
+        """The one thing that the account is known by."""
+        if self.phone is not None:
+            return Identifier("phone", self.phone)
+        return Identifier("email", str(self.email))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +221,34 @@ class SealedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class OtpMessage:
+    """A message with a code, to whom; of no use after `expires_at`."""
+
+    id: UUID
+    to: Identifier
+    subject: str
+    text: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A stored message that this process may send; `attempts` counts this one."""
+
+    id: UUID
+    channel: Channel
+    sealed: bytes
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class SentCode:
     """What the person who asked for a code may know.
 
     Attributes:
         expires_in: seconds until it stops being accepted.
         resend_in: seconds until it may be asked for again.
-        otp: the code itself, where the sender reveals it.
+        otp: the code itself, where OTP_SENDER is `mock`.
     """
 
     expires_in: int

@@ -4,17 +4,23 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import httpx2
+
 from libs.common.broker import Brokers, make_brokers
 from libs.common.clock import utc_now
 from libs.common.db import Pool, open_pool
 from libs.common.outbox import Relay
+from libs.common.settings import split_names
 from services.auth.codes import CodeMaker
+from services.auth.courier import Courier
 from services.auth.derivation import derive_key
 from services.auth.refresh_tokens import RefreshTokens
-from services.auth.senders import MockSender, Sender
+from services.auth.senders import SEND_TIMEOUT_S, Sender
 from services.auth.settings import Settings
+from services.auth.smtp import SmtpSender
 from services.auth.store import signing_keys
 from services.auth.tokens import Keyring, make_sealed_key
+from services.auth.twilio import TwilioSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Resources:
     codes: CodeMaker
     refresh_tokens: RefreshTokens
     api_key_hash_key: bytes
-    sender: Sender
+    courier: Courier
 
 
 @asynccontextmanager
@@ -53,7 +59,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             codes=CodeMaker(secret),
             refresh_tokens=RefreshTokens(secret),
             api_key_hash_key=derive_key(secret, "api-key"),
-            sender=MockSender(),
+            courier=Courier(db, await _open_senders(stack, settings), secret=secret),
         )
 
 
@@ -71,3 +77,25 @@ async def load_keyring(db: Pool, secret: str) -> Keyring:
             stored = [make_sealed_key(secret, signs_from=now)]
             await signing_keys.insert_signing_key(conn, stored[0], now)
     return Keyring(stored, secret=secret)
+
+
+async def _open_senders(stack: AsyncExitStack, settings: Settings) -> list[Sender]:
+    """Return those that OTP_SENDER names, in the order to try; none for `mock`."""
+    senders: list[Sender] = []
+    if "smtp" in settings.senders and settings.smtp_url and settings.smtp_from:
+        urls = split_names(settings.smtp_url.get_secret_value())
+        senders += [SmtpSender(url, sender=settings.smtp_from) for url in urls]
+    token = settings.twilio_auth_token
+    if "twilio" in settings.senders and settings.twilio_account_sid and token:
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=SEND_TIMEOUT_S))
+        senders += [
+            TwilioSender(
+                http,
+                base=settings.twilio_api_base,
+                account_sid=settings.twilio_account_sid,
+                auth_token=token.get_secret_value(),
+                sender=sender,
+            )
+            for sender in split_names(settings.twilio_from or "")
+        ]
+    return senders

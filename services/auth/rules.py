@@ -6,12 +6,25 @@ from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
 
-from services.auth.errors import OtpAttemptsExceededError, OtpCooldownError
+from services.auth.errors import CountryNotAllowedError, OtpAttemptsExceededError, OtpCooldownError
 from services.auth.models import ApiKey, OneTimeCode, Session
 
 MAX_ATTEMPTS = 5
 MAX_SENDS = 10
 SEND_WINDOW = timedelta(minutes=10)
+RESEND_PAUSE = timedelta(seconds=30)
+"""Between two sends that cost something: a message needs that long to arrive."""
+
+BUDGET_WINDOW = timedelta(hours=1)
+RANGE_DIGITS = 4
+"""Last digits of a phone number that its range leaves out."""
+
+RANGE_FREE_SENDS = 20
+"""Codes that a range of numbers gets per `BUDGET_WINDOW` before any of them has come back."""
+
+RANGE_SENDS_PER_VERIFIED = 4
+"""What each code that came back adds to that: a range where fewer do is pumped."""
+
 MAX_FAILURES = 20
 """Wrong guesses per identifier and `FAILURE_WINDOW`, whichever codes they are made at."""
 
@@ -48,20 +61,45 @@ def is_over(code: OneTimeCode, now: datetime) -> bool:
     return code.used_at is not None or code.expires_at <= now
 
 
-def ensure_may_send(code: OneTimeCode, now: datetime) -> None:
-    """Refuse a send that would be useless or too much.
+def ensure_guesses_left(code: OneTimeCode, now: datetime) -> None:
+    """Refuse a send that would be useless.
 
     Raises:
         OtpAttemptsExceededError: the code is dead, a new one would give five more guesses; or
             the identifier used up those of the day.
-        OtpCooldownError: `MAX_SENDS` went out within `SEND_WINDOW`.
     """
     retry_at = guesses_return_at(code, now)
     if retry_at is not None:
         raise OtpAttemptsExceededError(retry_after_s=seconds_until(retry_at, now))
-    recent = recent_sends(code.sent_at, now)
-    if len(recent) >= MAX_SENDS:
-        raise OtpCooldownError(retry_after_s=seconds_until(recent[0] + SEND_WINDOW, now))
+
+
+def ensure_may_send(code: OneTimeCode, now: datetime, *, pause: timedelta) -> None:
+    """Refuse a send that would be too much.
+
+    Raises:
+        OtpCooldownError: `MAX_SENDS` went out within `SEND_WINDOW`, or one within `pause`.
+    """
+    wait_s = resend_in(code.sent_at, now, pause=pause)
+    if wait_s:
+        raise OtpCooldownError(retry_after_s=wait_s)
+
+
+def ensure_country_allowed(country: str | None, allowed: Sequence[str]) -> None:
+    """Refuse a number of a country that is not `allowed`; none named means all are.
+
+    Raises:
+        CountryNotAllowedError: it is not.
+    """
+    if allowed and country not in allowed:
+        raise CountryNotAllowedError
+
+
+def range_of(phone: str) -> str:
+    """Return the range of 10,000 numbers that a number in E.164 lies in, e.g. `+1415555`.
+
+    Operators are assigned ranges like that, and so are those who earn by the messages they get.
+    """
+    return phone[:-RANGE_DIGITS]
 
 
 def guesses_return_at(code: OneTimeCode, now: datetime) -> datetime | None:
@@ -94,10 +132,20 @@ def recent_sends(sent_at: Sequence[datetime], now: datetime) -> tuple[datetime, 
     return tuple(moment for moment in sent_at if moment > now - SEND_WINDOW)
 
 
-def resend_in(sent_at: Sequence[datetime], now: datetime) -> int:
-    """Return the seconds until another send is allowed, 0 if it is already."""
+def resend_in(sent_at: Sequence[datetime], now: datetime, *, pause: timedelta) -> int:
+    """Return the seconds until another send is allowed, 0 if it is already.
+
+    Args:
+        sent_at: the last sends, oldest first.
+        now: UTC.
+        pause: between two sends.
+    """
     recent = recent_sends(sent_at, now)
-    return 0 if len(recent) < MAX_SENDS else seconds_until(recent[0] + SEND_WINDOW, now)
+    if len(recent) >= MAX_SENDS:
+        return seconds_until(recent[0] + SEND_WINDOW, now)
+    if recent and recent[-1] + pause > now:
+        return seconds_until(recent[-1] + pause, now)
+    return 0
 
 
 def has_ended(session: Session, now: datetime) -> bool:

@@ -6,9 +6,10 @@ import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
+from libs.common.exports import PATH
 from libs.common.http import CurrentUser, Problem
 from services.billing import pages
-from services.billing.actions import checkouts, users, webhooks
+from services.billing.actions import checkouts, exports, users, webhooks
 from services.billing.errors import BillingUnavailableError
 from services.billing.models import CheckoutOut, Received, SubscriptionOut
 from services.billing.resources import Resources
@@ -89,3 +90,9 @@ async def receive_stripe_event(
     """Take an event from Stripe, signed with the endpoint's secret; repeats are welcome."""
     await webhooks.receive_stripe_event(res, await request.body(), stripe_signature)
     return Received()
+
+
+@router.get(PATH, include_in_schema=False)
+async def export_billing(user: CurrentUser, res: Res) -> Response:
+    """Return what billing knows of the caller: a part of their archive."""
+    return Response(await exports.export_billing(res, user.user_id), media_type="application/json")

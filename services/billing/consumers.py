@@ -2,9 +2,9 @@
 
 from faststream.rabbit import RabbitRouter
 
-from libs.common.events import UserRegistered
+from libs.common.events import UserChanged, UserDeleted, UserRegistered
 from libs.common.subscriptions import Subscriptions
-from services.billing.actions import users
+from services.billing.actions import deletion, users
 from services.billing.resources import Resources
 
 
@@ -12,4 +12,6 @@ def make_router(res: Resources) -> RabbitRouter:
     """Return the subscriptions of one running billing."""
     events = Subscriptions("billing", res)
     events.on(UserRegistered, users.record_user)
+    events.on(UserChanged, users.record_change)
+    events.on(UserDeleted, deletion.forget_user)
     return events.router

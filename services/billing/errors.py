@@ -41,6 +41,12 @@ class BillingUnavailableError(UnavailableError):
         self.answered = answered
 
 
+class CancellationPendingError(BillingUnavailableError):
+    """What a deleted user pays for is not cancelled yet."""
+
+    patient = True  # no subscription may outlive its user
+
+
 class CustomerGoneError(BillingUnavailableError):
     """Stripe no longer has the customer."""
 

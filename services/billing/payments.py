@@ -58,6 +58,9 @@ class Payments(Protocol):
     async def subscriptions_of(self, stripe_customer_id: str) -> list[Subscription]:
         """Return the customer's newest 100 subscriptions, ended ones included."""
 
+    async def delete_customer(self, stripe_customer_id: str) -> None:
+        """Cancel all that the customer has subscribed to, at once, and delete them for good."""
+
     async def aclose(self) -> None:
         """Close the connections."""
 
@@ -159,6 +162,16 @@ class Stripe(Payments):
         except stripe.StripeError as exc:
             raise _translated(exc) from exc
         return [_subscription(each) for each in listed.data]
+
+    @override
+    async def delete_customer(self, stripe_customer_id: str) -> None:
+        try:
+            await self._client.v1.customers.delete_async(stripe_customer_id)
+        except stripe.InvalidRequestError as exc:
+            if exc.code != "resource_missing":  # that one was deleted before
+                raise _translated(exc) from exc
+        except stripe.StripeError as exc:
+            raise _translated(exc) from exc
 
     @override
     async def aclose(self) -> None:

@@ -10,9 +10,10 @@ from libs.common.events import (
     ChatroomSummarised,
     ChatroomTitled,
     SubscriptionChanged,
+    UserDeleted,
 )
 from libs.common.subscriptions import Subscriptions
-from services.chat.actions import chatrooms, entitlements, replies, summaries
+from services.chat.actions import chatrooms, deletion, entitlements, replies, summaries
 from services.chat.resources import Resources
 
 
@@ -26,4 +27,5 @@ def make_router(res: Resources) -> RabbitRouter:
     events.on(ChatroomSummarised, summaries.record_summary)
     events.on(ChatroomTitled, chatrooms.apply_title)
     events.on(SubscriptionChanged, entitlements.apply_subscription)
+    events.on(UserDeleted, deletion.forget_user)
     return events.router

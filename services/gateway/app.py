@@ -16,7 +16,7 @@ from libs.common.errors import NotFoundError, ThoughtflowError
 from libs.common.http import create_service
 from libs.common.identity import bearer_token
 from libs.common.server import STOPPING
-from services.gateway import api, event_api, openai_api
+from services.gateway import api, archive_api, event_api, openai_api
 from services.gateway.consumers import consuming
 from services.gateway.credentials import Caller
 from services.gateway.limits import ResponseHeaders
@@ -48,7 +48,13 @@ def create_app(settings: Settings) -> ASGIApp:
     own = create_service(
         "Thoughtflow",
         lifespan=lifespan,
-        routers=[api.router, api.live_router, event_api.router, openai_api.router],
+        routers=[
+            api.router,
+            api.live_router,
+            event_api.router,
+            openai_api.router,
+            archive_api.router,
+        ],
         make_app=FastAPIOffline,
         docs_url="/docs",
         version="1",

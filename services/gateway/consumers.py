@@ -19,6 +19,7 @@ from libs.common.events import (
     MessageChanged,
     SessionRevoked,
     SubscriptionChanged,
+    UserDeleted,
 )
 from libs.common.subscriptions import Subscriptions
 from services.gateway.events import feed_document
@@ -48,6 +49,7 @@ def make_router(res: Resources) -> RabbitRouter:
     events.on(AIReplyStopped, tell)
     events.on(SubscriptionChanged, tell)
     events.on(SessionRevoked, end_session)
+    events.on(UserDeleted, forget)
     return events.router
 
 
@@ -83,3 +85,8 @@ async def end_session(res: Resources, event: SessionRevoked) -> None:
 async def tell(res: Resources, event: Told) -> None:
     """Tell the user's devices."""
     await res.feed.append(event.user_id, event.event_id, feed_document(event))
+
+
+async def forget(res: Resources, event: UserDeleted) -> None:
+    """Erase what Redis holds of the user; every gateway refuses their tokens from now on."""
+    await res.feed.forget(event.user_id)

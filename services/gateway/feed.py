@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 from redis.asyncio import Redis
 
+from libs.common import deleted_users
 from libs.common.multiplexed import Commands
 from services.gateway.replay import StreamEntry
 
@@ -17,9 +18,11 @@ MAX_ENTRIES = 1000
 EXPIRY_S = 7 * 24 * 3600
 """Seconds that a feed outlives its last entry."""
 
-# KEYS: the feed, the ids of the events in it. ARGV: event id, entry, entries at most, seconds.
+# KEYS: the feed, the ids of the events in it, the mark of a deleted user. ARGV: event id, entry,
+# entries at most, seconds.
 # The ids are a sorted set of equal scores, which sorts them by themselves: UUIDv7 grow with time.
 _APPEND = """
+if redis.call('EXISTS', KEYS[3]) == 1 then return false end
 if redis.call('ZADD', KEYS[2], 'NX', 0, ARGV[1]) == 0 then return false end
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -2 * ARGV[3] - 1)
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'd', ARGV[2])
@@ -32,6 +35,7 @@ return id
 # An empty feed gets an entry that nobody is shown: so every cursor is the id of an entry, and one
 # whose entry is gone is known to be too old.
 _LAST = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return '0-0' end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 if #last > 0 then return last[1][1] end
 local id = redis.call('XADD', KEYS[1], '*', 'd', '')
@@ -47,6 +51,10 @@ def feed_key(user_id: UUID) -> str:
     return f"feed:{user_id}"
 
 
+def _keys(user_id: UUID) -> list[str]:
+    return [feed_key(user_id), f"feed-ids:{user_id}"]
+
+
 class FeedStore:
     """Appends to feeds and reads them.
 
@@ -59,20 +67,27 @@ class FeedStore:
 
     def __init__(self, redis: Redis, shared: Commands) -> None:
         self._redis = redis
+        self._shared = shared
         self._append = shared.register_script(_APPEND)
         self._last = shared.register_script(_LAST)
 
     async def append(self, user_id: UUID, event_id: UUID, document: dict[str, Any]) -> bool:
         """Store and publish an entry, unless that event has one; return whether it was new."""
         entry_id = await self._append(
-            keys=[feed_key(user_id), f"feed-ids:{user_id}"],
+            keys=[*_keys(user_id), deleted_users.redis_key(user_id)],
             args=[str(event_id), orjson.dumps(document), MAX_ENTRIES, EXPIRY_S],
         )
         return entry_id is not None
 
     async def last_id(self, user_id: UUID) -> str:
         """Return the cursor of now."""
-        return cast("bytes", await self._last(keys=[feed_key(user_id)], args=[EXPIRY_S])).decode()
+        keys = [feed_key(user_id), deleted_users.redis_key(user_id)]
+        return cast("bytes", await self._last(keys=keys, args=[EXPIRY_S])).decode()
+
+    async def forget(self, user_id: UUID) -> None:
+        """Delete what the gateway keeps of a deleted user, and let nothing new begin."""
+        keys = [*_keys(user_id), f"rate:{user_id}"]
+        await deleted_users.delete_keys(self._shared, user_id, keys)
 
     async def read_after(
         self, user_id: UUID, cursor: str, *, limit: int | None = None

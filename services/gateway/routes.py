@@ -45,6 +45,7 @@ _EXACT = {
     "/auth/session": Route("auth", Access.TOKEN),
     "/event": _LIVE,
     "/ws/ticket": _LIVE,
+    "/user/me/export": _LIVE,
     "/webhook/stripe": Route("billing", Access.UNLIMITED),
     "/subscription/complete": Route("billing", Access.ANYONE),
     "/subscription/cancelled": Route("billing", Access.ANYONE),

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from libs.common import deleted_users
 from libs.common.multiplexed import Commands
 
 # The generic cell rate algorithm: a subject has one number, the time at which its allowance will be
-# full again (`tat`, microseconds). KEYS: rate, revoked (or rate again). ARGV: microseconds between
-# two requests at the lasting rate, burst. Returns {allowed, remaining, microseconds to wait}.
+# full again (`tat`, microseconds). KEYS: rate, and for a login revoked and deleted. ARGV:
+# microseconds between two requests at the lasting rate, burst. Returns {allowed, remaining,
+# microseconds to wait}.
 _ADMIT = """
-if KEYS[2] ~= KEYS[1] and redis.call('EXISTS', KEYS[2]) == 1 then return {-1, 0, 0} end
+if KEYS[3] and redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then return {-1, 0, 0} end
 local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 if interval == 0 then return {1, 0, 0} end
 local time = redis.call('TIME')
@@ -46,7 +48,7 @@ class Verdict:
     """What the script found.
 
     Attributes:
-        revoked: the session has ended; nothing was counted.
+        revoked: the session has ended, or its user was deleted; nothing was counted.
         allowed: the request is within the limit, and counted.
         remaining: requests that may follow at once.
         wait_us: microseconds until the next request is allowed, or if this one is, until the whole
@@ -80,8 +82,10 @@ class AdmissionStore:
             redis.exceptions.RedisError: Redis does not answer.
         """
         rate = f"rate:{subject}"
-        revoked = revoked_key(session_id) if session_id else rate
-        result = await self._admit(keys=[rate, revoked], args=[interval_us, burst])
+        keys = [rate]
+        if session_id is not None:
+            keys += [revoked_key(session_id), deleted_users.redis_key(subject)]
+        result = await self._admit(keys=keys, args=[interval_us, burst])
         allowed, remaining, wait_us = result
         return Verdict(allowed == -1, allowed == 1, remaining, wait_us)
 

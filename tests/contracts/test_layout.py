@@ -14,13 +14,14 @@ MODULES = {
     "ai": WITH_SCHEMA | {"api", "breaker", "catalogue", "chunks", "live", "model", "worker"},
     "auth": WITH_SCHEMA
     | {"api", "codes", "derivation", "devices", "identifiers"}
-    | {"refresh_tokens", "senders", "tokens"},
+    | {"refresh_tokens", "senders", "tokens"}
+    | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
     "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},
     "chat": WITH_SCHEMA | {"api"},
     "gateway": EVERY_SERVICE
     | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
-    | {"consumers", "events", "feed", "feed_live", "event_api", "posting"}
+    | {"consumers", "events", "feed", "feed_live", "event_api", "posting", "archive_api"}
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
     | {"presence", "revocations", "tickets", "credentials"},
 }

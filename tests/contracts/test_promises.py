@@ -11,13 +11,15 @@ from tests.contracts.tree import ROOT
 PROMISES = (
     *("F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9"),
     *("E1", "E2", "E3", "E4", "E5", "E6", "E7"),
-    *("R6", "R7"),
-    *("J1", "J2", "J3", "J4", "J5", "J6", "J7", "J8", "J9", "J10", "R4"),
+    *("A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9"),
+    *("R1", "R2", "R4", "R6", "R7", "G4"),
+    *("J1", "J2", "J3", "J4", "J5", "J6", "J7", "J8", "J9", "J10"),
     *("L1", "L2", "L3", "L4", "L5", "L6"),
     *("U1", "U2", "U3", "U4"),
     *("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8"),
     *("V1", "V2", "V3", "V4"),
     *("D1", "D2", "D3", "D4"),
+    *("P3", "Z3", "Z5"),
 )
 NUMBER = re.compile(r"\b[A-Z]\d\d?\b")
 # This file names them all, so it does not count.

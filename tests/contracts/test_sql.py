@@ -11,7 +11,7 @@ from libs.common.db import Connection
 from tests.contracts.tree import ROOT, SCHEMAS
 
 RUNS_SQL = {"execute", "executemany", "fetch", "fetchmany", "fetchrow", "fetchval", "cursor"}
-SHARED = (ROOT / "libs/common/outbox.py", ROOT / "libs/common/inbox.py")
+SHARED = tuple(ROOT / f"libs/common/{name}.py" for name in ("outbox", "inbox", "deleted_users"))
 
 
 def sql_calls(path: Path) -> list[tuple[str, ast.expr]]:

@@ -9,7 +9,13 @@ from libs.common.events.ai import (
     ChatroomTitled,
     Usage,
 )
-from libs.common.events.auth import RevocationReason, SessionRevoked, UserRegistered
+from libs.common.events.auth import (
+    RevocationReason,
+    SessionRevoked,
+    UserChanged,
+    UserDeleted,
+    UserRegistered,
+)
 from libs.common.events.base import Event
 from libs.common.events.billing import Entitlements, Plan, SubscriptionChanged
 from libs.common.events.chat import (
@@ -36,6 +42,8 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     ReplyStopRequested,
     SessionRevoked,
     SubscriptionChanged,
+    UserChanged,
+    UserDeleted,
     UserRegistered,
 )
 
@@ -61,5 +69,7 @@ __all__ = [
     "SubscriptionChanged",
     "Turn",
     "Usage",
+    "UserChanged",
+    "UserDeleted",
     "UserRegistered",
 ]

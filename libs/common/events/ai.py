@@ -38,7 +38,7 @@ class _ReplyEvent(Event):
 
 
 class AIReplyStarted(_ReplyEvent):
-    """A worker began to write a reply.
+    """A worker has been writing a reply for half a second; of a shorter one only the end is told.
 
     Produced by `services.ai.actions`; consumed by chat and the gateway.
 
@@ -93,6 +93,7 @@ class AIReplyFailed(_ReplyEvent):
         code: stable name of the reason, e.g. `content_blocked`.
         detail: one sentence for the user.
         retryable: whether asking again may help.
+        model: the model asked last, None if none was.
     """
 
     TYPE: ClassVar[str] = "ai.reply_failed.v1"
@@ -101,6 +102,7 @@ class AIReplyFailed(_ReplyEvent):
     code: str
     detail: str
     retryable: bool
+    model: str | None = None
 
 
 class AIReplyStopped(_ReplyEvent):

@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from libs.common.events.base import Event
 
@@ -51,3 +51,40 @@ class SessionRevoked(Event):
     session_id: UUID
     tokens_expire_at: AwareDatetime
     reason: RevocationReason
+
+
+class UserChanged(Event):
+    """How a user can be reached, or is called, has changed; carries the whole new state.
+
+    Produced by `services.auth.actions`; consumed by billing.
+
+    Attributes:
+        user_id: whose it is.
+        version: grows with each change of this user; a reader ignores any that is not newer.
+        email: the e-mail address, if the user is known by one.
+        phone: the phone number in E.164, if the user is known by one.
+        name: as the user typed it.
+    """
+
+    TYPE: ClassVar[str] = "auth.user_changed.v1"
+
+    user_id: UUID
+    version: int = Field(ge=1)
+    email: str | None = None
+    phone: str | None = None
+    name: str | None = None
+
+
+class UserDeleted(Event):
+    """A user deleted their account: whoever keeps anything of theirs erases it.
+
+    Produced by `services.auth.actions.deletion`; consumed by ai, billing, chat and the gateway.
+    Whatever else is heard of the user, before or after, is dropped.
+
+    Attributes:
+        user_id: who is no more.
+    """
+
+    TYPE: ClassVar[str] = "auth.user_deleted.v1"
+
+    user_id: UUID

@@ -5,6 +5,7 @@ import random
 
 import structlog
 
+from libs.common import deleted_users, outbox
 from libs.common.clock import utc_now
 from libs.common.db import OUTAGES
 from libs.common.events import (
@@ -36,6 +37,9 @@ from services.ai.worker import Writing
 log = structlog.stdlib.get_logger()
 BREAKER_POLL_S = 0.5
 END_RETRY_S = 0.5
+TELL_START_AFTER_S = 0.5
+"""Seconds after which others are told that a reply is being written: of most they learn the end
+soon enough, and whoever watches the reply itself sees each step at once."""
 
 
 async def answer_message(res: Resources, event: MessagePosted) -> None:
@@ -65,20 +69,20 @@ async def answer_message(res: Resources, event: MessagePosted) -> None:
 
 
 async def _claim(res: Resources, event: MessagePosted) -> Claim | None:
-    started = AIReplyStarted(
-        user_id=event.user_id,
-        chatroom_id=event.chatroom_id,
-        reply_id=event.reply_id,
-        attempt=1,  # the claim tells which
-        model=event.model or res.settings.gemini_model,
-    )
     async with res.db.acquire() as conn:
-        claim = await store.claim_generation(conn, started, worker=res.worker.id, now=utc_now())
+        claim = await store.claim_generation(
+            conn,
+            event,
+            model=event.model or res.settings.gemini_model,
+            worker=res.worker.id,
+            now=utc_now(),
+        )
         if claim is None:
             if await store.has_ended(conn, event.reply_id):
                 return None
+            if await deleted_users.is_deleted(conn, event.user_id):
+                return None
             raise GenerationBusyError("another worker is writing the reply")
-    res.relay.nudge()
     return claim
 
 
@@ -100,6 +104,10 @@ def _run(res: Resources, event: MessagePosted, writing: Writing, claim: Claim) -
 
 async def _write(res: Resources, run: Run) -> None:
     run.live.start()
+    attempt = run.draft.attempt
+    telling = asyncio.get_running_loop().call_later(
+        TELL_START_AFTER_S, lambda: res.worker.later(_tell_start(res, run.event, attempt))
+    )
     try:
         await _ask_models(res, run)
         await _complete(res, run)
@@ -116,7 +124,21 @@ async def _write(res: Resources, run: Run) -> None:
         log.exception("reply_crashed")
         await _fail(res, run, ModelError("something went wrong on our side; send it again"))
     finally:
+        telling.cancel()
         await run.live.close()
+
+
+async def _tell_start(res: Resources, event: MessagePosted, attempt: int) -> None:
+    started = AIReplyStarted(
+        user_id=event.user_id,
+        chatroom_id=event.chatroom_id,
+        reply_id=event.reply_id,
+        attempt=attempt,
+        model=event.model or res.settings.gemini_model,
+    )
+    async with res.db.acquire() as conn, conn.transaction():
+        await outbox.add(conn, started)
+    res.relay.nudge()
 
 
 async def _ask_models(res: Resources, run: Run) -> None:
@@ -226,6 +248,7 @@ async def _fail(res: Resources, run: Run, error: ModelError) -> None:
         code=error.code,
         detail=str(error),
         retryable=error.transient,
+        model=run.draft.model or None,
     )
     if await _end(res, run, failed):
         problem = {"code": error.code, "detail": str(error), "retryable": error.transient}

@@ -2,7 +2,7 @@
 
 import structlog
 
-from libs.common import inbox, outbox
+from libs.common import deleted_users, inbox, outbox
 from libs.common.clock import utc_now
 from libs.common.events import ChatroomSummarised, ConversationGrew, Turn
 from services.ai import rules
@@ -32,6 +32,8 @@ async def summarise(res: Resources, event: ConversationGrew) -> None:
     async with res.db.acquire() as conn:
         if await ledger.is_charged(conn, kind="summary", subject_id=event.event_id):
             return
+        if await deleted_users.is_deleted(conn, event.user_id):
+            return
     budget = res.settings.prompt_tokens * rules.CHARACTERS_PER_TOKEN
     told = rules.transcript(event.summary, event.turns, most=budget)
     prompt = Prompt((Turn(role="user", content=told),), INSTRUCTION, MAX_OUTPUT_TOKENS)
@@ -56,7 +58,7 @@ async def summarise(res: Resources, event: ConversationGrew) -> None:
             chatroom_id=event.chatroom_id,
             now=utc_now(),
         )
-        if summary:
+        if summary and not await deleted_users.is_deleted(conn, event.user_id):
             summarised = ChatroomSummarised(
                 user_id=event.user_id,
                 chatroom_id=event.chatroom_id,

@@ -2,7 +2,7 @@
 
 import structlog
 
-from libs.common import outbox
+from libs.common import deleted_users, outbox
 from libs.common.clock import utc_now
 from libs.common.events import ChatroomTitled, MessagePosted, Turn
 from services.ai import rules
@@ -45,7 +45,7 @@ async def give_title(res: Resources, event: MessagePosted, *, reply: str, model:
             chatroom_id=event.chatroom_id,
             now=utc_now(),
         )
-        if title:
+        if title and not await deleted_users.is_deleted(conn, event.user_id):
             titled = ChatroomTitled(
                 user_id=event.user_id, chatroom_id=event.chatroom_id, title=title
             )

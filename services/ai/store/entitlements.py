@@ -7,10 +7,11 @@ from libs.common.events import SubscriptionChanged
 
 
 async def upsert_entitlement(conn: Connection, event: SubscriptionChanged) -> None:
-    """Keep what the event grants, unless a newer version is known."""
+    """Keep what the event grants, unless a newer version is known or the user was deleted."""
     await conn.execute(
         """
-        INSERT INTO entitlement AS e (user_id, version, models) VALUES ($1, $2, $3)
+        INSERT INTO entitlement AS e (user_id, version, models)
+        SELECT $1, $2, $3 WHERE NOT is_deleted_user($1)
         ON CONFLICT (user_id) DO UPDATE SET version = EXCLUDED.version, models = EXCLUDED.models
         WHERE e.version < EXCLUDED.version
         """,

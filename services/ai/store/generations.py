@@ -5,7 +5,7 @@ from uuid import UUID
 
 from libs.common import outbox
 from libs.common.db import COMMAND_TIMEOUT_S, Connection
-from libs.common.events import AIReplyFailed, AIReplyReady, AIReplyStarted, AIReplyStopped
+from libs.common.events import AIReplyFailed, AIReplyReady, AIReplyStopped, MessagePosted
 from services.ai.models import Charge, Claim, Running
 
 End = AIReplyReady | AIReplyFailed | AIReplyStopped
@@ -22,39 +22,32 @@ async def hold_worker_lock(conn: Connection, worker: int) -> None:
 
 
 async def claim_generation(
-    conn: Connection, started: AIReplyStarted, *, worker: int, now: datetime
+    conn: Connection, event: MessagePosted, *, model: str, worker: int, now: datetime
 ) -> Claim | None:
-    """Make `worker` the one that writes the reply, and announce that with the attempt it got.
+    """Make `worker` the one that writes the reply to `event`.
 
-    None if the reply has ended or its worker lives. A worker lives as long as it holds its advisory
-    lock; `worker` itself counts as gone, so that a handler that failed can start over.
+    None if the reply has ended, its worker lives or the user was deleted. A worker lives as long as
+    it holds its advisory lock; `worker` itself counts as gone, so that a handler that failed can
+    start over.
     """
     row = await conn.fetchrow(
         """
-        WITH claimed AS (
-            INSERT INTO generation AS g
-                (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
-            VALUES ($1, $2, $3, 'running', 1, $4, $5, $6)
-            ON CONFLICT (id) DO UPDATE SET attempt = g.attempt + 1, worker = EXCLUDED.worker
-            WHERE g.status = 'running' AND CASE
-                WHEN g.worker = EXCLUDED.worker THEN true
-                ELSE pg_try_advisory_xact_lock_shared(g.worker) -- shared: many may claim at once
-            END
-            RETURNING attempt, stop_requested_at IS NOT NULL AS stop_requested
-        ), announced AS (
-            INSERT INTO outbox (event_id, type, payload, traceparent)
-            SELECT $7, $8, jsonb_set($9::jsonb, '{attempt}', to_jsonb(attempt))::text, $10
-            FROM claimed
-        )
-        SELECT attempt, stop_requested FROM claimed
+        INSERT INTO generation AS g
+            (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
+        SELECT $1, $2, $3, 'running', 1, $4, $5, $6 WHERE NOT is_deleted_user($2)
+        ON CONFLICT (id) DO UPDATE SET attempt = g.attempt + 1, worker = EXCLUDED.worker
+        WHERE g.status = 'running' AND CASE
+            WHEN g.worker = EXCLUDED.worker THEN true
+            ELSE pg_try_advisory_xact_lock_shared(g.worker) -- shared: many may claim at once
+        END
+        RETURNING attempt, stop_requested_at IS NOT NULL AS stop_requested
         """,
-        started.reply_id,
-        started.user_id,
-        started.chatroom_id,
+        event.reply_id,
+        event.user_id,
+        event.chatroom_id,
         worker,
-        started.model,
+        model,
         now,
-        *outbox.row(started),
     )
     return None if row is None else Claim(**row)
 
@@ -101,13 +94,16 @@ async def raise_attempt(
 async def insert_tombstone(
     conn: Connection, generation_id: UUID, *, user_id: UUID, chatroom_id: UUID, now: datetime
 ) -> bool:
-    """Store a reply as stopped before anyone began it, with its ledger row; false if one did."""
+    """Store a reply as stopped before anyone began it, with its ledger row.
+
+    False if one did begin it, or the user was deleted.
+    """
     made = await conn.fetchval(
         """
         WITH made AS (
             INSERT INTO generation (id, user_id, chatroom_id, status, attempt, worker, model,
                 created_at, stop_requested_at, ended_at)
-            VALUES ($1, $2, $3, 'stopped', 1, 0, '', $4, $4, $4)
+            SELECT $1, $2, $3, 'stopped', 1, 0, '', $4, $4, $4 WHERE NOT is_deleted_user($2)
             ON CONFLICT DO NOTHING
             RETURNING id
         )

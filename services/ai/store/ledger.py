@@ -17,14 +17,15 @@ async def insert_charge(
     chatroom_id: UUID,
     now: datetime,
 ) -> None:
-    """Keep the charge, unless one for the same purpose is kept."""
+    """Keep the charge, unless one for the same purpose is kept or the user was deleted."""
     await conn.execute(
         """
         INSERT INTO usage_ledger (
             kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
             output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros,
             estimated, ended_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+        WHERE NOT is_deleted_user($3)
         ON CONFLICT DO NOTHING
         """,
         kind,

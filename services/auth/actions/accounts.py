@@ -6,7 +6,7 @@ from libs.common import inbox
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import SubscriptionChanged
-from services.auth.actions import addresses
+from services.auth.actions import addresses, sends
 from services.auth.errors import UserNotFoundError
 from services.auth.models import Identifier, User
 from services.auth.resources import Resources
@@ -23,7 +23,9 @@ async def sign_up(
 
     Raises:
         AddressLimitError: too many sign-ups came from the address's network.
+        ChannelUnavailableError, CountryNotAllowedError: no code could reach the identifier.
     """
+    sends.ensure_reachable(res, identifier)
     async with res.db.acquire() as conn, conn.transaction():
         counted = await addresses.count(
             res, conn, address, what="signup", limit=res.settings.address_signups_per_hour
@@ -62,6 +64,7 @@ async def record_plan(res: Resources, event: SubscriptionChanged) -> None:
     async with res.db.acquire() as conn, conn.transaction():
         if not await inbox.first_time(conn, consumer=event.TYPE, event_id=event.event_id):
             return
+        await accounts.share_account(conn, event.user_id)
         await accounts.upsert_plan(
             conn, user_id=event.user_id, version=event.version, plan=event.plan
         )

@@ -1,5 +1,6 @@
 """One-time codes: sending them, and trading them for a session."""
 
+import hmac
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import UserRegistered
 from services.auth import rules
-from services.auth.actions import addresses
+from services.auth.actions import addresses, sends
 from services.auth.actions.sessions import grant, open_session
 from services.auth.errors import OtpAttemptsExceededError, OtpInvalidError
 from services.auth.models import Grant, Guess, Identifier, OneTimeCode, SentCode, User
@@ -20,35 +21,69 @@ from services.auth.store import addresses as store_addresses
 _NONCE_BYTES = 16
 
 
-async def send_otp(res: Resources, identifier: Identifier, *, address: str) -> SentCode:
+async def send_otp(
+    res: Resources, identifier: Identifier, *, address: str, language: str
+) -> SentCode:
     """Send the identifier's live code again, or a new one.
 
-    The same for identifiers with and without an account: whoever asks learns nothing.
+    The same for identifiers with and without an account: whoever asks learns nothing. The message
+    is stored with the code and leaves later, so nobody waits for a provider.
+
+    Args:
+        res: the service's resources.
+        identifier: to whom.
+        address: of the client that asks.
+        language: of the message.
 
     Raises:
+        ChannelUnavailableError, CountryNotAllowedError: no code can reach the identifier.
         AddressLimitError: the address's network asked for too many.
         OtpAttemptsExceededError: the live code, or the identifier, used up its guesses.
         OtpCooldownError: too many were sent lately.
+        NumberRangeLimitError, SendBudgetExhaustedError: too many were sent to others.
     """
-    identifier_hash = res.codes.identifier_hash(identifier)
+    sends.ensure_reachable(res, identifier)
+    if sends.test_code(res, identifier) is not None:
+        return await _send_nothing(res, identifier)
     # Committed on its own, so that a refusal does not give it back.
     async with res.db.acquire() as conn:
         counted = await addresses.count(
             res, conn, address, what="send", limit=res.settings.address_sends_per_hour
         )
     counted.ensure_allowed()
+    identifier_hash = res.codes.identifier_hash(identifier)
+    pause = sends.pause(res)
     async with res.db.acquire() as conn, conn.transaction():
         code = await codes.lock_code(conn, identifier_hash, _fresh_code(res))
         now = utc_now()  # after the wait for the lock
-        rules.ensure_may_send(code, now)
+        rules.ensure_guesses_left(code, now)
+        rules.ensure_may_send(code, now, pause=pause)
         code = _next_code(res, code, now)
         await codes.update_code(conn, identifier_hash, code)
-    otp = await res.sender.send(identifier, res.codes.code(code.id, code.nonce))
+        otp = res.codes.code(code.id, code.nonce)
+        if not res.settings.mocks_otp:
+            await sends.charge(res, conn, identifier, now)
+            message = sends.compose(identifier, otp, language, expires_at=code.expires_at, now=now)
+            await res.courier.enqueue(conn, message, now=now)
+    res.courier.nudge()
     return SentCode(
         expires_in=rules.seconds_until(code.expires_at, now),
-        resend_in=rules.resend_in(code.sent_at, now),
-        otp=otp,
+        resend_in=rules.resend_in(code.sent_at, now, pause=pause),
+        otp=otp if res.settings.mocks_otp else None,
     )
+
+
+async def _send_nothing(res: Resources, identifier: Identifier) -> SentCode:
+    """Open the time in which a test number's code is accepted, and its guesses are counted."""
+    identifier_hash = res.codes.identifier_hash(identifier)
+    async with res.db.acquire() as conn, conn.transaction():
+        code = await codes.lock_code(conn, identifier_hash, _fresh_code(res))
+        now = utc_now()
+        rules.ensure_guesses_left(code, now)
+        if rules.is_over(code, now):
+            code = _fresh_code(res, code.sent_at)
+            await codes.update_code(conn, identifier_hash, code)
+    return SentCode(rules.seconds_until(code.expires_at, now), resend_in=0, otp=None)
 
 
 def _fresh_code(res: Resources, sent_at: tuple[datetime, ...] = ()) -> OneTimeCode:
@@ -82,20 +117,40 @@ async def verify_otp(
             right one is refused.
     """
     async with res.db.acquire() as conn:
-        counted, guess = await _count_guess(res, conn, identifier, address)
+        counted, guess = await check(res, conn, identifier, otp, address=address)
         invalid = OtpInvalidError(attempts_left=rules.MAX_ATTEMPTS - guess.attempts)
-        if not res.codes.matches(otp, guess.id, guess.nonce):
-            raise invalid
         async with conn.transaction():
             user = None
             if await codes.use_code(conn, guess.id, utc_now()):
                 user = await _verify_account(conn, identifier)
             if user is None:
                 raise invalid
+            await sends.note_verified(conn, identifier)
             session = await open_session(conn, user.id, device=device)
         await store_addresses.uncount_address(conn, counted.address_hash, since=counted.since)
     res.relay.nudge()
     return grant(res, session, generation=session.generation, user=user)
+
+
+async def check(
+    res: Resources, conn: Connection, identifier: Identifier, otp: str, *, address: str
+) -> tuple[addresses.Counted, Guess]:
+    """Count a guess and return it if it is right; whoever then uses the code gives the count back.
+
+    Raises:
+        AddressLimitError, OtpAttemptsExceededError, OtpInvalidError: as `verify_otp` has it.
+    """
+    counted, guess = await _count_guess(res, conn, identifier, address)
+    if not _is_right(res, identifier, otp, guess):
+        raise OtpInvalidError(attempts_left=rules.MAX_ATTEMPTS - guess.attempts)
+    return counted, guess
+
+
+def _is_right(res: Resources, identifier: Identifier, otp: str, guess: Guess) -> bool:
+    fixed = sends.test_code(res, identifier)
+    if fixed is not None:
+        return hmac.compare_digest(otp.encode(), fixed.encode())
+    return res.codes.matches(otp, guess.id, guess.nonce)
 
 
 async def _count_guess(

@@ -5,9 +5,12 @@ from datetime import timedelta
 from libs.common.clock import utc_now
 from services.auth import rules
 from services.auth.resources import Resources
-from services.auth.store import accounts, addresses, api_keys, codes, sessions
+from services.auth.store import accounts, addresses, api_keys, budgets, codes, deliveries, sessions
 
 KEEP_STALE = timedelta(hours=1)
+KEEP_DELIVERIES = timedelta(days=1)
+"""How long an operator can see what became of a message."""
+
 KEEP_UNVERIFIED = timedelta(days=7)
 """How long a sign-up waits for its first code."""
 
@@ -16,7 +19,7 @@ BATCH = 1000
 
 
 async def delete_stale(res: Resources) -> None:
-    """Delete a batch each of codes, counts, sessions, API keys and sign-ups that are over."""
+    """Delete a batch each of codes, messages, counts, sessions, keys and sign-ups that are over."""
     now = utc_now()
     before = now - KEEP_STALE
     async with res.db.acquire() as conn:
@@ -25,6 +28,8 @@ async def delete_stale(res: Resources) -> None:
             conn, before=before, failures_before=failures_before, limit=BATCH
         )
         await addresses.delete_stale_addresses(conn, before=now - rules.ADDRESS_WINDOW, limit=BATCH)
+        await deliveries.delete_stale_deliveries(conn, before=now - KEEP_DELIVERIES, limit=BATCH)
+        await budgets.delete_stale_budgets(conn, before=now - rules.BUDGET_WINDOW, limit=BATCH)
         await sessions.delete_stale_sessions(conn, before=before, limit=BATCH)
         await accounts.delete_unverified_accounts(conn, before=now - KEEP_UNVERIFIED, limit=BATCH)
         keys_before = now - rules.API_KEY_AFTERLIFE

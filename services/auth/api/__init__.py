@@ -1,11 +1,8 @@
 """Auth over HTTP: read the request, call one action, shape the answer. No rule, no SQL."""
 
-from services.auth.api import api_keys, codes, sessions, users
+from services.auth.api import api_keys, codes, exports, identifiers, sessions, users
 
 ROUTERS = [
-    codes.router,
-    sessions.router,
-    users.router,
-    api_keys.router,
-    api_keys.internal,
+    *(codes.router, sessions.router, users.router, identifiers.router, exports.router),
+    *(api_keys.router, api_keys.internal),
 ]

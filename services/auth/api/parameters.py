@@ -1,6 +1,6 @@
 """What auth's operations take and return in common."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from libs.common.events import Plan
 from libs.common.http import Body
+from services.auth import templates
 from services.auth.devices import device_of
 from services.auth.identifiers import Email, Phone
 from services.auth.models import Identifier
@@ -32,9 +33,15 @@ def requesting_device(request: Request) -> str | None:
     return device_of(request.headers.get("user-agent", ""))
 
 
+def language_of(request: Request) -> str:
+    """Return the language that the client wants to be written to in."""
+    return templates.negotiate(request.headers.get("accept-language", ""))
+
+
 Res = Annotated[Resources, Depends(resources_of)]
 Address = Annotated[str, Depends(address_of)]
 Device = Annotated[str | None, Depends(requesting_device)]
+Language = Annotated[str, Depends(language_of)]
 
 
 class IdentifierIn(Body):
@@ -62,7 +69,16 @@ class IdentifierIn(Body):
 
 
 class UserOut(BaseModel):
-    """The user, to themselves."""
+    """The user, to themselves.
+
+    Attributes:
+        plan: the plan in force.
+        verified: whether a code has shown whose the identifier is.
+        locale: BCP 47, e.g. `de-AT`.
+        timezone: as in the IANA database, e.g. `Europe/Vienna`.
+        preferences: whatever clients keep here.
+        version: counts the changes; the `ETag`.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -73,3 +89,7 @@ class UserOut(BaseModel):
     plan: Plan
     created_at: AwareDatetime
     verified: bool
+    locale: str | None
+    timezone: str | None
+    preferences: dict[str, Any]
+    version: int

@@ -1,6 +1,8 @@
 """SQL of accounts and their plans."""
 
+import json
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from libs.common.db import Connection
@@ -37,7 +39,8 @@ async def lock_account(conn: Connection, identifier: Identifier) -> User | None:
     row = await conn.fetchrow(
         """
         SELECT account.id, phone, email, name, coalesce(plan.plan, 'basic') AS plan, created_at,
-               verified_at IS NOT NULL AS verified
+               verified_at IS NOT NULL AS verified, locale, timezone, preferences,
+               account.version
         FROM account LEFT JOIN plan ON plan.user_id = account.id
         WHERE phone = $1 OR email = $2
         FOR UPDATE OF account
@@ -45,7 +48,7 @@ async def lock_account(conn: Connection, identifier: Identifier) -> User | None:
         identifier.phone,
         identifier.email,
     )
-    return None if row is None else User(**row)
+    return None if row is None else _user(row)
 
 
 async def verify_account(conn: Connection, user_id: UUID, now: datetime) -> None:
@@ -72,20 +75,27 @@ async def find_user(conn: Connection, user_id: UUID) -> User | None:
     row = await conn.fetchrow(
         """
         SELECT account.id, phone, email, name, coalesce(plan.plan, 'basic') AS plan, created_at,
-               verified_at IS NOT NULL AS verified
+               verified_at IS NOT NULL AS verified, locale, timezone, preferences,
+               account.version
         FROM account LEFT JOIN plan ON plan.user_id = account.id
         WHERE account.id = $1
         """,
         user_id,
     )
-    return None if row is None else User(**row)
+    return None if row is None else _user(row)
+
+
+async def share_account(conn: Connection, user_id: UUID) -> None:
+    """Keep the account, if there is one, from being deleted until commit."""
+    await conn.execute("SELECT FROM account WHERE id = $1 FOR KEY SHARE", user_id)
 
 
 async def upsert_plan(conn: Connection, *, user_id: UUID, version: int, plan: Plan) -> None:
-    """Keep the plan unless a newer version of it is stored."""
+    """Keep the plan unless a newer version of it is stored, or the user was deleted."""
     await conn.execute(
         """
-        INSERT INTO plan (user_id, version, plan) VALUES ($1, $2, $3)
+        INSERT INTO plan (user_id, version, plan)
+        SELECT $1, $2, $3 WHERE NOT is_deleted_user($1)
         ON CONFLICT (user_id) DO UPDATE SET version = EXCLUDED.version, plan = EXCLUDED.plan
         WHERE plan.version < EXCLUDED.version
         """,
@@ -93,3 +103,7 @@ async def upsert_plan(conn: Connection, *, user_id: UUID, version: int, plan: Pl
         version,
         plan,
     )
+
+
+def _user(row: Any) -> User:
+    return User(**{**row, "preferences": json.loads(row["preferences"])})

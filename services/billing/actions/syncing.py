@@ -38,6 +38,8 @@ async def sync_customer(res: Resources, stripe_customer_id: str) -> Standing | N
             await events.mark_applied(conn, waiting, at=utc_now())
             return None
     async with res.locks.held(user_id, within_s=SYNC_WAIT_S) as conn:
+        if await customers.user_of_customer(conn, stripe_customer_id) is None:
+            return None  # deleted meanwhile
         return await sync(res, conn, user_id, stripe_customer_id)
 
 

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from libs.common import inbox
-from libs.common.events import UserRegistered
+from libs.common.events import UserChanged, UserRegistered
 from services.billing.actions.syncing import granted_by
 from services.billing.models import SubscriptionOut
 from services.billing.resources import Resources
@@ -12,10 +12,24 @@ from services.billing.store import customers, standings
 
 async def record_user(res: Resources, event: UserRegistered) -> None:
     """Store how a new user can be reached, once."""
+    await _record(res, event, version=0)
+
+
+async def record_change(res: Resources, event: UserChanged) -> None:
+    """Store how a user can be reached from now on; Stripe learns it with the next purchase."""
+    await _record(res, event, version=event.version)
+
+
+async def _record(res: Resources, event: UserRegistered | UserChanged, *, version: int) -> None:
     async with res.db.acquire() as conn, conn.transaction():
         if await inbox.first_time(conn, consumer=event.TYPE, event_id=event.event_id):
             await customers.upsert_customer(
-                conn, event.user_id, email=event.email, phone=event.phone, name=event.name
+                conn,
+                event.user_id,
+                version=version,
+                email=event.email,
+                phone=event.phone,
+                name=event.name,
             )
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.db import Connection
+from libs.common.deleted_users import AccountDeletedError
 from services.billing.models import Customer
 
 
@@ -26,16 +27,26 @@ async def unlock_user(conn: Connection, user_id: UUID) -> None:
 
 
 async def upsert_customer(
-    conn: Connection, user_id: UUID, *, email: str | None, phone: str | None, name: str | None
+    conn: Connection,
+    user_id: UUID,
+    *,
+    version: int,
+    email: str | None,
+    phone: str | None,
+    name: str | None,
 ) -> None:
-    """Store how the user can be reached."""
+    """Store how the user can be reached, unless a newer version is stored or they were deleted."""
     await conn.execute(
         """
-        INSERT INTO customer (user_id, email, phone, name) VALUES ($1, $2, $3, $4)
+        INSERT INTO customer AS c (user_id, version, email, phone, name)
+        SELECT $1, $2, $3, $4, $5 WHERE NOT is_deleted_user($1)
         ON CONFLICT (user_id) DO UPDATE
-        SET email = EXCLUDED.email, phone = EXCLUDED.phone, name = EXCLUDED.name
+        SET version = EXCLUDED.version, email = EXCLUDED.email, phone = EXCLUDED.phone,
+            name = EXCLUDED.name
+        WHERE c.version <= EXCLUDED.version
         """,
         user_id,
+        version,
         email,
         phone,
         name,
@@ -43,16 +54,21 @@ async def upsert_customer(
 
 
 async def ensure_customer(conn: Connection, user_id: UUID) -> Customer:
-    """Return the user's row, made now if auth's announcement has not arrived yet."""
+    """Return the user's row, made now if auth's announcement has not arrived yet.
+
+    Raises:
+        AccountDeletedError: the token outlived its user.
+    """
     row = await conn.fetchrow(
         """
-        INSERT INTO customer (user_id) VALUES ($1)
+        INSERT INTO customer (user_id) SELECT $1 WHERE NOT is_deleted_user($1)
         ON CONFLICT (user_id) DO UPDATE SET user_id = EXCLUDED.user_id
         RETURNING user_id, stripe_customer_id, email, phone, name, attempt
         """,
         user_id,
     )
-    assert row is not None  # noqa: S101 - an upsert that returns always returns
+    if row is None:
+        raise AccountDeletedError
     return Customer(**row)
 
 

@@ -7,7 +7,7 @@ from services.billing.models import StripeEvent
 
 
 async def insert_event(conn: Connection, event: StripeEvent, *, at: datetime) -> bool:
-    """Store the event to be applied at once; false if it came before.
+    """Store the event to be applied at once; false if it came before or is of a deleted user.
 
     One that is about no customer is stored as applied.
     """
@@ -15,7 +15,10 @@ async def insert_event(conn: Connection, event: StripeEvent, *, at: datetime) ->
         """
         INSERT INTO stripe_event
             (id, type, customer_id, payload, received_at, next_try_at, applied_at)
-        VALUES ($1, $2, $3, $4, $5, $5, CASE WHEN $3::text IS NULL THEN $5::timestamptz END)
+        SELECT $1, $2, $3, $4, $5, $5, CASE WHEN $3::text IS NULL THEN $5::timestamptz END
+        WHERE NOT EXISTS (
+            SELECT FROM deleted_customer WHERE customer_hash = sha256(convert_to($3, 'UTF8'))
+        )
         ON CONFLICT (id) DO NOTHING
         RETURNING true
         """,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from libs.common import outbox
+from libs.common import deleted_users, outbox
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.errors import IdempotencyKeyReusedError, PreconditionFailedError
@@ -41,6 +41,7 @@ async def create_chatroom(
 
     Raises:
         IdempotencyKeyReusedError: the key made a room with another title.
+        AccountDeletedError: the token outlived its user.
     """
     now = utc_now()
     room = Chatroom(id=new_id(), title=title or "New chat", created_at=now, active_at=now)
@@ -68,7 +69,9 @@ async def earlier_chatroom(
 
     Raises:
         IdempotencyKeyReusedError: it made another one, or one that was deleted meanwhile.
+        AccountDeletedError: nothing was made before, for the user is no more.
     """
+    await deleted_users.ensure_exists(conn, user_id)
     earlier = await store.find_chatroom_by_key(
         conn, user_id=user_id, idempotency_key=idempotency_key or ""
     )

@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from libs.common.clock import new_id, utc_now
+from libs.common.deleted_users import AccountDeletedError
 from libs.common.errors import ThoughtflowError, ValidationFailedError
 from libs.common.events import MAX_CONTENT
 from services.chat import rules
@@ -83,9 +84,11 @@ async def _make_hidden_room(
         nodes.append(Node(last_id, asked_id, "assistant", "completed", answer, now, now))
     async with res.db.acquire() as conn, conn.transaction():
         # A title that is the user's own is none that the model has to find.
-        await chatrooms.insert_chatroom(
+        made = await chatrooms.insert_chatroom(
             conn, room, user_id=user_id, title_source="user", hidden=True
         )
+        if made is None:
+            raise AccountDeletedError
         await transfer.insert_nodes(conn, nodes, chatroom_id=room.id, user_id=user_id)
         await transfer.set_ends(conn, chatroom_id=room.id, leaf_id=last_id, last_message_id=last_id)
     return room.id

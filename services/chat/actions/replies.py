@@ -44,7 +44,7 @@ async def record_reply(res: Resources, event: AIReplyReady) -> None:
 async def record_failure(res: Resources, event: AIReplyFailed) -> None:
     """Store why the reply failed; give its unit of quota back if nothing had been written."""
     problem = {"code": event.code, "detail": event.detail, "retryable": event.retryable}
-    end = _end_of(event, "failed", problem=problem)
+    end = _end_of(event, "failed", model=event.model, problem=problem)
     await _end_reply(res, end, event_id=event.event_id)
 
 

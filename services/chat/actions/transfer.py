@@ -27,31 +27,31 @@ async def export_json(res: Resources, *, chatroom_id: UUID, user_id: UUID) -> As
     Raises:
         ChatroomNotFoundError: the room is not the user's.
     """
-    room = await get_chatroom(res, chatroom_id=chatroom_id, user_id=user_id)
+    return room_file(res, await get_chatroom(res, chatroom_id=chatroom_id, user_id=user_id))
 
-    async def pieces() -> AsyncIterator[bytes]:
-        async with res.db.acquire() as conn:
-            leaf_id, last_id = await store.find_ends(conn, chatroom_id)
-        head = {
-            "format": FORMAT,
-            "version": VERSION,
-            "chatroom": {
-                "title": room.title,
-                "created_at": room.created_at,
-                "pinned": room.pinned,
-                "archived": room.archived,
-                "metadata": room.metadata,
-            },
-            "shown": leaf_id,
-        }
-        yield _dump(head)[:-1] + b',"messages":['
-        separator = b""
-        async for node in _nodes(res, chatroom_id, until=last_id, shown_only=False):
-            yield separator + b"\n" + _dump(_document(node))
-            separator = b","
-        yield b"]}\n"
 
-    return pieces()
+async def room_file(res: Resources, room: Chatroom) -> AsyncIterator[bytes]:
+    """Yield the file of a room, whoever asks."""
+    async with res.db.acquire() as conn:
+        leaf_id, last_id = await store.find_ends(conn, room.id)
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "chatroom": {
+            "title": room.title,
+            "created_at": room.created_at,
+            "pinned": room.pinned,
+            "archived": room.archived,
+            "metadata": room.metadata,
+        },
+        "shown": leaf_id,
+    }
+    yield _dump(head)[:-1] + b',"messages":['
+    separator = b""
+    async for node in _nodes(res, room.id, until=last_id, shown_only=False):
+        yield separator + b"\n" + _dump(_document(node))
+        separator = b","
+    yield b"]}\n"
 
 
 async def export_markdown(

@@ -4,6 +4,7 @@ from services.chat.api import (
     branches,
     chatrooms,
     completions,
+    exports,
     feedback,
     messages,
     replies,
@@ -21,4 +22,5 @@ ROUTERS = [
     search.router,
     transfer.router,
     completions.router,
+    exports.router,
 ]

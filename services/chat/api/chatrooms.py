@@ -1,13 +1,11 @@
 """Rooms over HTTP."""
 
 import json
-import re
-from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,6 +18,7 @@ from pydantic import (
 )
 
 from libs.common.errors import ValidationFailedError
+from libs.common.etags import IfMatch, entity_tag, is_known
 from libs.common.http import Body, CurrentUser, DirectRoute
 from libs.common.identity import authenticate
 from libs.common.text import PlainText
@@ -33,8 +32,6 @@ MAX_NUMBER = 2**53 - 1  # what every JSON library reads alike (RFC 7493, section
 router = APIRouter(prefix="/chatroom", tags=["chat"])
 direct_router = APIRouter(prefix="/chatroom", tags=["chat"], route_class=DirectRoute)
 Title = Annotated[PlainText, Field(min_length=1, max_length=200), AfterValidator(not_blank)]
-_ENTITY_TAG = re.compile(r'(?:W/)?"(\d{1,10})"')
-_STRONG_TAG = re.compile(r'(?<!W/)"(\d{1,10})"')
 
 
 def _small(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -185,21 +182,6 @@ async def create_chatroom(
     return ChatroomOut.model_validate(room)
 
 
-def _if_match(
-    if_match: Annotated[str | None, Header(description="`ETag` of what you read")] = None,
-) -> Collection[int] | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    return {int(version) for version in _STRONG_TAG.findall(if_match)}
-
-
-IfMatch = Annotated[Collection[int] | None, Depends(_if_match)]
-
-
-def _entity_tag(version: int) -> str:
-    return f'"{version}"'
-
-
 @router.get("/{chatroom_id}", responses={304: {"description": "It has not changed"}})
 async def get_chatroom(
     chatroom_id: UUID,
@@ -210,9 +192,8 @@ async def get_chatroom(
 ) -> ChatroomOut:
     """Return one chatroom; its `ETag` is its `version`."""
     room = await actions.get_chatroom(res, chatroom_id=chatroom_id, user_id=caller.user_id)
-    response.headers["etag"] = _entity_tag(room.version)
-    known = _ENTITY_TAG.findall(if_none_match)
-    if str(room.version) in known or if_none_match.strip() == "*":
+    response.headers["etag"] = entity_tag(room.version)
+    if is_known(if_none_match, room.version):
         return Response(status_code=304, headers=dict(response.headers))  # type: ignore[return-value] # FastAPI sends it as it is
     return ChatroomOut.model_validate(room)
 
@@ -234,7 +215,7 @@ async def change_chatroom(
         user_id=caller.user_id,
         versions=versions,
     )
-    response.headers["etag"] = _entity_tag(room.version)
+    response.headers["etag"] = entity_tag(room.version)
     return ChatroomOut.model_validate(room)
 
 

@@ -18,14 +18,15 @@ async def insert_chatroom(
     idempotency_key: str | None = None,
     hidden: bool = False,
 ) -> Chatroom | None:
-    """Store a new room; None if the user's key made one before."""
+    """Store a new room; None if the user's key made one before, or the user was deleted."""
     row = await conn.fetchrow(
         """
         INSERT INTO chatroom
             (id, user_id, title, title_source, idempotency_key, created_at, active_at, pinned,
              archived_at, metadata, hidden)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9 THEN $7::timestamptz END,
-            $10::jsonb, $11)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $9 THEN $7::timestamptz END,
+            $10::jsonb, $11
+        WHERE NOT is_deleted_user($2)
         ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id, title, created_at, active_at, pinned, archived_at IS NOT NULL AS archived,
             metadata, version
@@ -42,7 +43,7 @@ async def insert_chatroom(
         json.dumps(room.metadata),
         hidden,
     )
-    return _room(row) if row else None
+    return chatroom_of(row) if row else None
 
 
 async def find_chatroom_by_key(
@@ -59,7 +60,7 @@ async def find_chatroom_by_key(
         user_id,
         idempotency_key,
     )
-    return _room(row) if row else None
+    return chatroom_of(row) if row else None
 
 
 async def list_chatrooms(
@@ -90,7 +91,7 @@ async def list_chatrooms(
         archived,
         pinned,
     )
-    return [_room(row) for row in rows]
+    return [chatroom_of(row) for row in rows]
 
 
 async def find_chatroom(conn: Connection, *, chatroom_id: UUID, user_id: UUID) -> Chatroom | None:
@@ -105,7 +106,7 @@ async def find_chatroom(conn: Connection, *, chatroom_id: UUID, user_id: UUID) -
         chatroom_id,
         user_id,
     )
-    return _room(row) if row else None
+    return chatroom_of(row) if row else None
 
 
 async def lock_version(conn: Connection, *, chatroom_id: UUID, user_id: UUID) -> int | None:
@@ -149,7 +150,7 @@ async def update_chatroom(
         None if change.metadata is None else json.dumps(change.metadata),
         now,
     )
-    return _room(row)
+    return chatroom_of(row)
 
 
 async def set_default_title(
@@ -167,7 +168,7 @@ async def set_default_title(
         user_id,
         title,
     )
-    return _room(row) if row else None
+    return chatroom_of(row) if row else None
 
 
 async def list_open_reply_ids(conn: Connection, chatroom_id: UUID) -> list[UUID]:
@@ -196,6 +197,7 @@ async def owns_chatroom(conn: Connection, *, chatroom_id: UUID, user_id: UUID) -
     return owned
 
 
-def _room(row: object) -> Chatroom:
+def chatroom_of(row: object) -> Chatroom:
+    """Return the room that a row tells of."""
     fields = dict(row)  # type: ignore[call-overload]
     return Chatroom(**{**fields, "metadata": json.loads(fields["metadata"])})

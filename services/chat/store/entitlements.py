@@ -5,11 +5,11 @@ from libs.common.events import SubscriptionChanged
 
 
 async def upsert_entitlement(conn: Connection, event: SubscriptionChanged) -> None:
-    """Keep what the event grants, unless a newer version is known."""
+    """Keep what the event grants, unless a newer version is known or the user was deleted."""
     await conn.execute(
         """
         INSERT INTO entitlement AS e (user_id, version, plan, messages_per_day, models)
-        VALUES ($1, $2, $3, $4, $5)
+        SELECT $1, $2, $3, $4, $5 WHERE NOT is_deleted_user($1)
         ON CONFLICT (user_id) DO UPDATE SET version = EXCLUDED.version, plan = EXCLUDED.plan,
             messages_per_day = EXCLUDED.messages_per_day, models = EXCLUDED.models
         WHERE e.version < EXCLUDED.version

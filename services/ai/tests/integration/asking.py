@@ -13,7 +13,6 @@ from libs.common.db import Connection
 from libs.common.events import (
     AIReplyFailed,
     AIReplyReady,
-    AIReplyStarted,
     AIReplyStopped,
     Event,
     MessagePosted,
@@ -21,6 +20,7 @@ from libs.common.events import (
 )
 from libs.common.testing import eventually
 from services.ai.live import stream_key_of
+from services.ai.resources import Resources
 
 TERMINAL = {"AIReplyReady", "AIReplyFailed", "AIReplyStopped"}
 EndT = TypeVar("EndT", AIReplyReady, AIReplyFailed, AIReplyStopped)
@@ -42,16 +42,6 @@ def posted(content: str = "hello", **values: object) -> MessagePosted:
 def stop_of(event: MessagePosted) -> ReplyStopRequested:
     return ReplyStopRequested(
         user_id=event.user_id, chatroom_id=event.chatroom_id, reply_id=event.reply_id
-    )
-
-
-def started_of(event: MessagePosted) -> AIReplyStarted:
-    return AIReplyStarted(
-        user_id=event.user_id,
-        chatroom_id=event.chatroom_id,
-        reply_id=event.reply_id,
-        attempt=1,
-        model="test",
     )
 
 
@@ -137,3 +127,9 @@ def _ends_of(announced: list[Event], event: MessagePosted) -> list[Event]:
         if isinstance(each, AIReplyReady | AIReplyFailed | AIReplyStopped)
         and each.reply_id == event.reply_id
     ]
+
+
+async def claimed(res: Resources) -> int:
+    """Return how many replies a worker writes, or wrote."""
+    count: int = await res.db.fetchval("SELECT count(*) FROM generation")
+    return count

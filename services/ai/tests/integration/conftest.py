@@ -16,9 +16,8 @@ from deploy.local.gemini.app import create_app as create_gemini
 from libs.common import outbox, topology
 from libs.common.broker import make_brokers
 from libs.common.db import Connection
-from libs.common.events import AIReplyStarted, Event
+from libs.common.events import Event
 from services.ai.app import create_app
-from services.ai.models import Claim
 from services.ai.resources import Resources
 from services.ai.settings import Settings
 from services.ai.store import generations
@@ -107,19 +106,11 @@ def changed(res: Resources) -> Callable[..., Resources]:
 def announced(res: Resources, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
     """Every event that the outbox took, in order."""
     taken: list[Event] = []
-    add, claim, end = outbox.add, generations.claim_generation, generations.end_generation
+    add, end = outbox.add, generations.end_generation
 
     async def add_and_note(conn: Connection, event: Event) -> None:
         await add(conn, event)
         taken.append(event)
-
-    async def claim_and_note(
-        conn: Connection, started: AIReplyStarted, **options: Any
-    ) -> Claim | None:
-        claimed = await claim(conn, started, **options)
-        if claimed is not None:
-            taken.append(started.model_copy(update={"attempt": claimed.attempt}))
-        return claimed
 
     async def end_and_note(
         conn: Connection, event: generations.End, *args: Any, **options: Any
@@ -130,7 +121,6 @@ def announced(res: Resources, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
         return ended
 
     monkeypatch.setattr(outbox, "add", add_and_note)
-    monkeypatch.setattr(generations, "claim_generation", claim_and_note)
     monkeypatch.setattr(generations, "end_generation", end_and_note)
     return taken
 

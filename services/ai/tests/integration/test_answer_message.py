@@ -11,12 +11,19 @@ from redis.asyncio import Redis
 
 from libs.common import outbox
 from libs.common.db import Connection
-from libs.common.events import AIReplyFailed, AIReplyReady, Event, MessagePosted, Turn
+from libs.common.events import (
+    AIReplyFailed,
+    AIReplyReady,
+    AIReplyStarted,
+    Event,
+    MessagePosted,
+    Turn,
+)
 from libs.common.replies import stream_key
 from libs.common.testing import eventually
 from services.ai.actions import replies as actions
 from services.ai.resources import Resources
-from services.ai.tests.integration.asking import end_of, posted
+from services.ai.tests.integration.asking import end_of, ends, posted
 
 pytestmark = pytest.mark.integration
 
@@ -86,7 +93,7 @@ async def test_the_same_message_delivered_four_times_is_answered_once(
     await actions.answer_message(res, event)
 
     assert await calls(gemini) == 1
-    assert [type(e).__name__ for e in announced] == ["AIReplyStarted", "AIReplyReady"]
+    assert ends(announced) == ["AIReplyReady"]
 
 
 NO_BYTE = 0
@@ -175,3 +182,34 @@ async def test_a_bug_ends_a_reply_as_failed_and_never_leaves_it_open(
     failed = end_of(announced, event, AIReplyFailed)
     assert (failed.code, "nobody" in failed.detail) == ("model_failed", False)
     assert await conn.fetchval("SELECT status FROM generation") == "failed"
+
+
+async def test_that_a_reply_is_being_written_is_told_once_it_takes_a_while(
+    res: Resources,
+    gemini: httpx2.AsyncClient,
+    announced: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actions, "TELL_START_AFTER_S", 0.1)
+    await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 1})
+
+    await actions.answer_message(res, posted())
+
+    started, _ready = announced
+    assert isinstance(started, AIReplyStarted)
+    assert started.attempt == 1
+    assert started.model == res.settings.gemini_model
+
+
+async def test_of_a_short_reply_only_the_end_is_told(
+    res: Resources,
+    gemini: httpx2.AsyncClient,
+    announced: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actions, "TELL_START_AFTER_S", 2)
+
+    await actions.answer_message(res, posted())
+    await asyncio.sleep(2.2)
+
+    assert [type(each) for each in announced] == [AIReplyReady]

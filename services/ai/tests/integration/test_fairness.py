@@ -15,7 +15,7 @@ from services.ai.actions import replies, stops
 from services.ai.errors import TooManyRepliesError
 from services.ai.resources import Resources
 from services.ai.settings import Settings
-from services.ai.tests.integration.asking import end_of, posted, stop_of
+from services.ai.tests.integration.asking import claimed, end_of, posted, stop_of
 
 pytestmark = pytest.mark.integration
 
@@ -81,7 +81,7 @@ async def test_a_user_with_too_many_replies_waits_and_a_redelivery_of_one_of_the
     writing = [asyncio.create_task(replies.answer_message(res, event)) for event in events]
 
     async def all_run() -> bool:
-        return len(announced) == 4
+        return await claimed(res) == 4
 
     assert await eventually(all_run)
     with pytest.raises(TooManyRepliesError):

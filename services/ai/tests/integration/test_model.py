@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -143,3 +144,21 @@ async def test_the_model_says_when_to_come_back(
         await answer(settings)
 
     assert raised.value.retry_after_s == retry_after_s
+
+
+async def test_a_reply_that_flows_is_read_in_few_steps_and_its_first_words_at_once(
+    settings: Settings,
+) -> None:
+    chunks = 150  # one every 0.01 s
+    prompt = replace(PROMPT, max_output_tokens=10_000)
+    async with serving(create_gemini(Emulator(Pace(0, 0.01), log_size=10))) as url:
+        async with httpx2.AsyncClient(base_url=url) as control:
+            await control.post("/_emulator/faults", json={"mode": "long", "chunks": chunks})
+        model = Gemini(settings.model_copy(update=PATIENT | {"gemini_base_url": url}))
+        pieces = [piece.text async for piece in model.answer(prompt, model=settings.gemini_model)]
+        await model.aclose()
+
+    words = "".join(pieces).split()
+    assert len(words) == chunks
+    assert len(pieces) < chunks / 4
+    assert len(pieces[0].split()) < 10

@@ -12,7 +12,7 @@ from libs.common.testing import eventually
 from services.ai.actions import replies, stops
 from services.ai.resources import Resources
 from services.ai.store import generations
-from services.ai.tests.integration.asking import ends, posted, stop_of
+from services.ai.tests.integration.asking import claimed, ends, posted, stop_of
 
 pytestmark = pytest.mark.integration
 
@@ -102,8 +102,8 @@ async def test_a_worker_that_was_deaf_finds_the_stop_by_itself(
     await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 60, "times": 9})
     writing = asyncio.create_task(replies.answer_message(res, event))
 
-    async def started() -> bool:
-        return bool(announced)
+    async def started() -> int:
+        return await claimed(res)
 
     await eventually(started)
     await conn.execute("UPDATE generation SET stop_requested_at = now()")
@@ -141,8 +141,8 @@ async def test_a_worker_that_others_took_for_dead_announces_no_second_end(
     await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 0.5})
     writing = asyncio.create_task(replies.answer_message(res, event))
 
-    async def started() -> bool:
-        return bool(announced)
+    async def started() -> int:
+        return await claimed(res)
 
     assert await eventually(started)
     await conn.execute("UPDATE generation SET status = 'stopped', ended_at = now()")

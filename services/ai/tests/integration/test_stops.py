@@ -18,6 +18,7 @@ from services.ai.settings import Settings
 from services.ai.tests.integration.asking import (
     call_when,
     calls,
+    claimed,
     end_of,
     ends,
     last_entry,
@@ -156,8 +157,8 @@ async def test_strangers_stop_nothing(
     await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 0.5})
     writing = asyncio.create_task(replies.answer_message(res, event))
 
-    async def started() -> bool:
-        return bool(announced)
+    async def started() -> int:
+        return await claimed(res)
 
     await eventually(started)
     stranger = posted().user_id

@@ -10,7 +10,7 @@ from libs.common.events import MessagePosted
 from services.ai.models import Claim
 from services.ai.resources import Resources
 from services.ai.store import generations as store
-from services.ai.tests.integration.asking import posted, started_of
+from services.ai.tests.integration.asking import posted
 
 pytestmark = pytest.mark.integration
 DEAD = 4711
@@ -32,7 +32,7 @@ async def test_many_replies_of_a_dead_worker_are_claimed_at_once(
     async def claim(event: MessagePosted) -> Claim | None:
         async with res.db.acquire() as own, own.transaction():
             return await store.claim_generation(
-                own, started_of(event), worker=res.worker.id, now=utc_now()
+                own, event, model="test", worker=res.worker.id, now=utc_now()
             )
 
     claims = await asyncio.gather(*map(claim, events))

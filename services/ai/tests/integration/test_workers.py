@@ -21,10 +21,11 @@ from services.ai.resources import Resources
 from services.ai.settings import Settings
 from services.ai.store import generations as store
 from services.ai.tests.integration.asking import (
+    claimed,
     claimed_by,
     end_of,
+    ends,
     posted,
-    started_of,
 )
 from services.ai.worker import Writing
 
@@ -72,15 +73,15 @@ async def test_a_worker_that_lost_its_reply_stores_and_announces_nothing(
     await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 0.5})
 
     async def steal() -> None:
-        async def running() -> bool:
-            return bool(announced)
+        async def running() -> int:
+            return await claimed(res)
 
         await eventually(running)
         await conn.execute("UPDATE generation SET attempt = attempt + 1, worker = 1")
 
     await asyncio.gather(actions.answer_message(res, event), steal())
 
-    assert [type(e).__name__ for e in announced] == ["AIReplyStarted"]
+    assert ends(announced) == []
     assert await conn.fetchval("SELECT status FROM generation") == "running"
 
 
@@ -91,14 +92,14 @@ async def test_a_lost_delivery_does_not_end_the_writing_and_the_next_one_waits_f
     await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 0.3})
     lost = asyncio.create_task(actions.answer_message(res, event))
 
-    async def running() -> bool:
-        return bool(announced)
+    async def running() -> int:
+        return await claimed(res)
 
     assert await eventually(running)
     lost.cancel()
     await actions.answer_message(res, event)
 
-    assert [type(e).__name__ for e in announced] == ["AIReplyStarted", "AIReplyReady"]
+    assert ends(announced) == ["AIReplyReady"]
     assert lost.cancelled()
 
 
@@ -109,24 +110,24 @@ async def test_what_a_living_worker_no_longer_writes_can_be_claimed_by_others(
     await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 5})
     delivery = asyncio.create_task(actions.answer_message(res, event))
 
-    async def running() -> bool:
-        return bool(announced)
+    async def running() -> int:
+        return await claimed(res)
 
-    async def claimed() -> int | None:
+    async def taken() -> int | None:
         async with conn.transaction():
             claim = await store.claim_generation(
-                conn, started_of(event), worker=4711, now=utc_now()
+                conn, event, model="test", worker=4711, now=utc_now()
             )
             return None if claim is None else claim.attempt
 
     assert await eventually(running)
-    assert await claimed() is None
+    assert await taken() is None
     task = res.worker.writing[event.reply_id].task
     assert task is not None
     task.cancel()
     await asyncio.wait([delivery])
 
-    assert await eventually(claimed) == 2
+    assert await eventually(taken) == 2
 
 
 @pytest.mark.parametrize("how", ["attempt = attempt + 1", "worker = 1"])
@@ -152,7 +153,7 @@ async def test_either_half_of_the_fence_stops_a_worker_that_was_overtaken(
     await conn.execute(f"UPDATE generation SET {how}")
     await zombie
 
-    assert [type(e).__name__ for e in announced] == ["AIReplyStarted"]
+    assert ends(announced) == []
     assert await conn.fetchval("SELECT status FROM generation") == "running"
     assert len(await asked()) == 1
 

@@ -110,6 +110,40 @@ async def test_only_the_address_that_the_gateway_puts_last_counts(
     assert await conn.fetchval("SELECT count(*) FROM address_count") == counts
 
 
+SPOOFED = [
+    ("x-forwarded-for", "203.0.113.{}"),
+    ("x-forwarded-for", "203.0.{}.1, 198.51.{}.7"),
+    ("forwarded", "for=203.0.{}.1"),
+    ("x-real-ip", "203.0.{}.1"),
+    ("true-client-ip", "203.0.{}.1"),
+    ("cf-connecting-ip", "203.0.{}.1"),
+    ("x-client-ip", "203.0.{}.1"),
+    ("x-cluster-client-ip", "203.0.{}.1"),
+    ("x-originating-ip", "203.0.{}.1"),
+    ("x-remote-addr", "203.0.{}.1"),
+]
+
+
+@pytest.mark.parametrize("path", ["signup", "send-otp", "verify-otp"])
+async def test_no_header_that_a_client_makes_up_lifts_the_limit_of_its_network(
+    client: httpx2.AsyncClient, path: str
+) -> None:
+    """G4: what the gateway puts behind them counts; ten kinds let nothing through."""
+    statuses = []
+    for n in range(LIMIT + len(SPOOFED)):
+        name, value = SPOOFED[n % len(SPOOFED)]
+        headers = [(name, value.replace("{}", str(n))), ("x-forwarded-for", "198.51.100.7")]
+        body = {"email": f"person{n}@example.org"} | (
+            {"otp": "000000"} if path == "verify-otp" else {}
+        )
+        statuses.append(
+            (await client.post(f"/auth/{path}", json=body, headers=headers)).status_code
+        )
+
+    assert 429 not in statuses[:LIMIT]
+    assert statuses[LIMIT:] == [429] * len(SPOOFED)
+
+
 async def test_no_address_is_stored_in_clear(client: httpx2.AsyncClient, conn: Connection) -> None:
     await Person(client, address="198.51.100.77").post("signup")
 

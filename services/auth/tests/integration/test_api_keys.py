@@ -9,6 +9,7 @@ import orjson
 import pytest
 from fastapi import FastAPI
 
+from libs.common import exports
 from libs.common.api_keys import make_key
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
@@ -204,6 +205,32 @@ async def test_a_global_logout_leaves_keys_and_an_ended_login_makes_none(ada: Pe
 
     assert await opens(ada, key["key"]) == "ok"
     assert (answer.status_code, answer.json()["code"]) == (401, "session_revoked")
+
+
+async def test_a_key_ends_with_the_account_and_its_connections_are_told(
+    ada: Person, rabbitmq_url: str
+) -> None:
+    login = await ada.log_in()
+    key = await made(ada, login)
+
+    async with listening(rabbitmq_url, SessionRevoked) as bodies:
+        await ada.call("DELETE", "/user/me", login)
+        async with asyncio.timeout(5):
+            events = [orjson.loads(await bodies.get()) for _ in range(2)]
+
+    assert key["id"] in {event["session_id"] for event in events}
+    assert {event["reason"] for event in events} == {"account"}
+    assert await opens(ada, key["key"]) == "api_key_invalid"
+
+
+async def test_a_user_takes_the_list_of_keys_along(ada: Person) -> None:
+    login = await ada.log_in()
+    key = await made(ada, login)
+
+    exported = (await ada.call("GET", exports.PATH, login)).json()
+
+    assert [each["id"] for each in exported["api_keys"]] == [key["id"]]
+    assert key["key"] not in str(exported)
 
 
 async def test_keys_go_with_their_account_and_long_after_they_expired(

@@ -16,6 +16,8 @@ OVER = [
     ("session", "expires_at = now() - interval '61 minutes'"),
     ("address_count", "since = now() - interval '61 minutes'"),
     ("account", "created_at = now() - interval '8 days', verified_at = NULL"),
+    ("code_delivery", "expires_at = now() - interval '25 hours'"),
+    ("send_budget", "since = now() - interval '61 minutes'"),
 ]
 NEEDED = [
     ("one_time_code", "expires_at = now() - interval '59 minutes', failures_since = NULL"),
@@ -27,6 +29,8 @@ NEEDED = [
     ("address_count", "since = now() - interval '59 minutes'"),
     ("account", "created_at = now() - interval '6 days', verified_at = NULL"),
     ("account", "created_at = now() - interval '99 days'"),
+    ("code_delivery", "expires_at = now() - interval '23 hours'"),
+    ("send_budget", "since = now() - interval '59 minutes'"),
 ]
 
 
@@ -39,6 +43,13 @@ async def test_what_is_over_is_deleted_and_nothing_else(
 ) -> None:
     await ada.log_in()
     await ada.guess(wrong(await ada.ask_code()))
+    await conn.execute(
+        """
+        INSERT INTO code_delivery (id, channel, status, due_at, expires_at)
+        VALUES (gen_random_uuid(), 'email', 'sent', now(), now())
+        """
+    )
+    await conn.execute("INSERT INTO send_budget (name, since, used) VALUES ('all', now(), 1)")
     before = await conn.fetchval(f"SELECT count(*) FROM {table}")
     await conn.execute(f"UPDATE {table} SET {state}")
 

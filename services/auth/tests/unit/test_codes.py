@@ -1,3 +1,4 @@
+from collections import Counter
 from typing import get_args
 from uuid import UUID
 
@@ -20,6 +21,17 @@ def test_a_code_can_be_derived_again_and_has_six_digits() -> None:
     assert any(code.startswith("0") for code in codes)
     assert len(codes) > 250
     assert MAKER.code(ID, NONCE) == CodeMaker("a secret of the tests").code(ID, NONCE)
+
+
+def test_the_digits_of_codes_are_spread_evenly() -> None:
+    """A1: chi-square over 40 codes below 33 (9 degrees of freedom), one repetition at most."""
+    codes = [MAKER.code(ID, n.to_bytes(16)) for n in range(40)]
+
+    digits = Counter("".join(codes))
+    expected = 40 * 6 / 10
+    chi2 = sum((digits[digit] - expected) ** 2 / expected for digit in "0123456789")
+    assert chi2 < 33
+    assert len(set(codes)) >= 39
 
 
 @pytest.mark.parametrize(

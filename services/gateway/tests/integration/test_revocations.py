@@ -161,6 +161,29 @@ async def test_a_poll_that_waits_is_refused_at_the_end_of_its_session(
     assert (answer.status_code, answer.json()["code"]) == (401, "session_revoked")
 
 
+async def test_an_answer_to_openais_client_ends_with_its_session_though_not_with_its_token(
+    gateways: Gateways, broker: RabbitBroker, fakes: FakeServices, redis: Redis
+) -> None:
+    stage = Stage(gateways[0], fakes, redis)
+    fakes.accept("POST /completion", stage.room_id, stage.reply_id)
+    session_id = new_id()
+    body = {"model": "default", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    asking = asyncio.create_task(
+        gateways[0].post(
+            "/openai/v1/chat/completions",
+            json=body,
+            headers=bearer(fakes.token(stage.user_id, session_id)),
+        )
+    )
+    await eventually(stage.is_watched)
+    await announce(broker, stage.user_id, session_id)
+
+    async with asyncio.timeout(3):
+        answer = await asking
+    assert answer.status_code == 200
+    assert 'finish_reason":"stop' not in answer.text
+
+
 async def test_a_socket_that_went_on_with_another_login_outlives_its_first(
     gateways: Gateways, broker: RabbitBroker, fakes: FakeServices, redis: Redis
 ) -> None:

@@ -4,6 +4,10 @@ from services.gateway.routes import Access, is_plain, route_of
 
 ROUTES = [
     ("POST", "/auth/signup", "auth", Access.ANYONE),
+    ("POST", "/auth/logout", "auth", Access.TOKEN),
+    ("GET", "/auth/session", "auth", Access.TOKEN),
+    ("DELETE", "/auth/session/1", "auth", Access.TOKEN),
+    ("GET", "/auth/sessions", "auth", Access.ANYONE),
     ("GET", "/user/me", "auth", Access.TOKEN),
     ("GET", "/.well-known/jwks.json", "auth", Access.ANYONE),
     ("GET", "/chatroom", "chat", Access.TOKEN),

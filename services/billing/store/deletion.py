@@ -1,0 +1,45 @@
+"""SQL of a user's end."""
+
+from uuid import UUID
+
+from libs.common.db import Connection
+
+
+async def stripe_customer_of(conn: Connection, user_id: UUID) -> str | None:
+    """Return who the user is at Stripe, if anybody."""
+    customer_id: str | None = await conn.fetchval(
+        "SELECT stripe_customer_id FROM customer WHERE user_id = $1", user_id
+    )
+    return customer_id
+
+
+async def mark_customer(conn: Connection, stripe_customer_id: str) -> None:
+    """Store no more webhooks about the customer."""
+    await conn.execute(
+        """
+        INSERT INTO deleted_customer (customer_hash) VALUES (sha256(convert_to($1, 'UTF8')))
+        ON CONFLICT DO NOTHING
+        """,
+        stripe_customer_id,
+    )
+
+
+async def delete_events(conn: Connection, stripe_customer_id: str) -> None:
+    """Delete what Stripe told of the customer."""
+    await conn.execute("DELETE FROM stripe_event WHERE customer_id = $1", stripe_customer_id)
+
+
+async def delete_subscription(conn: Connection, user_id: UUID) -> None:
+    """Delete what the user has subscribed to, and the session that they might have paid."""
+    await conn.execute(
+        """
+        WITH offered AS (DELETE FROM checkout WHERE user_id = $1)
+        DELETE FROM subscription WHERE user_id = $1
+        """,
+        user_id,
+    )
+
+
+async def delete_customer(conn: Connection, user_id: UUID) -> None:
+    """Delete how the user can be reached and who they are at Stripe."""
+    await conn.execute("DELETE FROM customer WHERE user_id = $1", user_id)
