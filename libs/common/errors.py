@@ -99,6 +99,18 @@ class ForbiddenError(ThoughtflowError):
     code = "forbidden"
 
 
+class AccountRequiredError(ForbiddenError):
+    """Only users with a phone number or an e-mail address may do this."""
+
+    code = "account_required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "guests may not do this; send a code to your phone number or e-mail address by "
+            "/auth/send-otp, and give it to /auth/upgrade"
+        )
+
+
 class LoginRequiredError(ForbiddenError):
     """No API key may do this."""
 

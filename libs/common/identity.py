@@ -66,6 +66,7 @@ class Identity:
         role: `user`, `support` or `admin`.
         expires_at: Unix time, seconds.
         scopes: of the API key; None for a login, which may do everything.
+        guest: whether nobody knows who it is; guests get less.
     """
 
     user_id: UUID
@@ -73,6 +74,7 @@ class Identity:
     role: str
     expires_at: int
     scopes: frozenset[str] | None = None
+    guest: bool = False
 
 
 class TokenVerifier:
@@ -194,6 +196,7 @@ def _identity(claims: dict[str, Any]) -> Identity:
         str(claims["role"]),
         int(claims["exp"]),
         None if scope is None else frozenset(str(scope).split()),
+        claims.get("guest") is True,
     )
 
 

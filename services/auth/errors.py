@@ -141,6 +141,17 @@ class SessionNotFoundError(NotFoundError):
         super().__init__("you have no such login any more; GET /auth/session lists yours")
 
 
+class NotAGuestError(ConflictError):
+    """You are no guest."""
+
+    code = "not_a_guest"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "you have an account already; change what it is known by at /user/me/identifier"
+        )
+
+
 class ApiKeyExpiredError(UnauthenticatedError):
     """The API key is too old."""
 

@@ -16,6 +16,7 @@ AuditAction = Literal[
     "api_key_deleted",
     "api_key_made",
     "api_key_rotated",
+    "guest_upgraded",
     "login",
     "refresh_reused",
     "session_ended",
@@ -68,13 +69,14 @@ class User:
     timezone: str | None = None
     preferences: dict[str, Any] = field(default_factory=dict)
     version: int = 1
+    guest: bool = False
 
     @property
-    def identifier(self) -> Identifier:
-        """The one thing that the account is known by."""
+    def identifier(self) -> Identifier | None:
+        """The one thing that the account is known by; a guest has none."""
         if self.phone is not None:
             return Identifier("phone", self.phone)
-        return Identifier("email", str(self.email))
+        return None if self.email is None else Identifier("email", self.email)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ verifiers and caches of the JWKS within five more each."""
 KEY_AFTERLIFE = timedelta(hours=2)
 """How long it is published after its successor began to sign: above the longest token's life."""
 
+GUEST_LIFE = timedelta(days=30)
+"""How long a guest is kept who does not come back; whoever does so stays logged in."""
+
+GUEST_SESSION_LIFE = timedelta(days=365)
 MAX_API_KEYS = 50
 """Of one user, expired ones included."""
 

@@ -16,6 +16,7 @@ class Settings(OtpSettings):
         signing_key_days: days after which a new key signs access tokens.
         address_signups_per_hour: sign-ups from one network, a /24 in IPv4 or a /64 in IPv6; 0
             switches the limit off.
+        address_guests_per_hour: guests from one network, as above.
         address_sends_per_hour: codes that one network may ask for, as above.
         address_failures_per_hour: wrong codes that one network may try, as above.
     """
@@ -24,6 +25,7 @@ class Settings(OtpSettings):
     access_token_ttl_s: int = Field(default=900, ge=60, le=3600)
     signing_key_days: int = Field(default=90, ge=1, le=3650)
     address_signups_per_hour: int = Field(default=300, ge=0)
+    address_guests_per_hour: int = Field(default=60, ge=0)
     address_sends_per_hour: int = Field(default=300, ge=0)
     address_failures_per_hour: int = Field(default=100, ge=0)
 

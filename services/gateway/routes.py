@@ -43,6 +43,7 @@ _EXACT = {
     "/.well-known/jwks.json": Route("auth", Access.ANYONE),
     "/auth/logout": Route("auth", Access.TOKEN),
     "/auth/session": Route("auth", Access.TOKEN),
+    "/auth/upgrade": Route("auth", Access.TOKEN),
     "/event": _LIVE,
     "/ws/ticket": _LIVE,
     "/user/me/export": _LIVE,

@@ -13,7 +13,7 @@ from libs.common import outbox
 from libs.common.api_keys import SHOWN, make_key
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
-from libs.common.errors import ApiKeyInvalidError
+from libs.common.errors import AccountRequiredError, ApiKeyInvalidError
 from libs.common.events import RevocationReason, SessionRevoked
 from libs.common.identity import Identity, Scope
 from services.auth import rules
@@ -42,9 +42,12 @@ async def make(
     """Make a key of the caller's.
 
     Raises:
+        AccountRequiredError: the caller is a guest.
         SessionRevokedError: the caller's login has ended.
         TooManyApiKeysError: they have `rules.MAX_API_KEYS`.
     """
+    if caller.guest:
+        raise AccountRequiredError
     made = _fresh(caller.user_id, name=name, scopes=scopes, expires_at=expires_at)
     async with res.db.acquire() as conn, conn.transaction():
         await _lock(conn, caller)

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from libs.common.clock import utc_now
 from services.auth import rules
+from services.auth.actions import deletion
 from services.auth.resources import Resources
 from services.auth.store import accounts, addresses, api_keys, budgets, codes, deliveries, sessions
 
@@ -17,9 +18,15 @@ KEEP_UNVERIFIED = timedelta(days=7)
 BATCH = 1000
 """Rows of a kind deleted at a time, so that nobody waits long for their locks."""
 
+GUEST_BATCH = 100
+"""Guests erased at a time: each is an event that every service acts on."""
+
 
 async def delete_stale(res: Resources) -> None:
-    """Delete a batch each of codes, messages, counts, sessions, keys and sign-ups that are over."""
+    """Delete a batch each of codes, messages, counts, sessions, keys and sign-ups that are over.
+
+    And erase a batch of guests who do not come back.
+    """
     now = utc_now()
     before = now - KEEP_STALE
     async with res.db.acquire() as conn:
@@ -34,3 +41,4 @@ async def delete_stale(res: Resources) -> None:
         await accounts.delete_unverified_accounts(conn, before=now - KEEP_UNVERIFIED, limit=BATCH)
         keys_before = now - rules.API_KEY_AFTERLIFE
         await api_keys.delete_stale_api_keys(conn, before=keys_before, limit=BATCH)
+    await deletion.erase_idle_guests(res, limit=GUEST_BATCH)

@@ -1,6 +1,7 @@
 """Sessions: opening, refreshing, listing and ending them."""
 
 import secrets
+from datetime import timedelta
 from uuid import UUID
 
 from libs.common import outbox
@@ -20,7 +21,13 @@ _NONCE_BYTES = 16
 ROLE = "user"
 
 
-async def open_session(conn: Connection, user_id: UUID, *, device: str | None) -> Session:
+async def open_session(
+    conn: Connection,
+    user_id: UUID,
+    *,
+    device: str | None,
+    life: timedelta = rules.SESSION_LIFE,
+) -> Session:
     """Store a new session of the user; the last step of its transaction, see `audit.record`."""
     now = utc_now()
     session = Session(
@@ -29,7 +36,7 @@ async def open_session(conn: Connection, user_id: UUID, *, device: str | None) -
         nonce=secrets.token_bytes(_NONCE_BYTES),
         generation=1,
         rotated_at=now,
-        expires_at=now + rules.SESSION_LIFE,
+        expires_at=now + life,
         revoked_at=None,
         device=device,
     )
@@ -44,7 +51,12 @@ def grant(res: Resources, session: Session, *, generation: int, user: User) -> G
     """Return a fresh access token and the session's refresh token of that generation."""
     ttl_s = res.settings.access_token_ttl_s
     access_token = res.keyring.sign(
-        user_id=user.id, session_id=session.id, role=ROLE, issued_at=utc_now(), ttl_s=ttl_s
+        user_id=user.id,
+        session_id=session.id,
+        role=ROLE,
+        issued_at=utc_now(),
+        ttl_s=ttl_s,
+        guest=user.guest,
     )
     refresh_token = res.refresh_tokens.token(session.id, generation=generation, nonce=session.nonce)
     return Grant(access_token, refresh_token, ttl_s, user)

@@ -14,3 +14,11 @@ CREATE TABLE api_key (
 );
 CREATE INDEX api_key_by_user ON api_key (user_id);
 CREATE INDEX api_key_by_age ON api_key (expires_at);
+
+-- Somebody without a phone number or an e-mail address yet. Everybody else has exactly one of them.
+ALTER TABLE account
+    ADD COLUMN guest boolean NOT NULL DEFAULT false,
+    DROP CONSTRAINT account_check,
+    ADD CONSTRAINT account_is_known_by_one
+        CHECK (num_nonnulls(phone, email) = CASE WHEN guest THEN 0 ELSE 1 END) NOT VALID;
+CREATE INDEX account_guest ON account (created_at) WHERE guest;
