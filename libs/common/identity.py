@@ -8,7 +8,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 import httpx2
@@ -80,6 +80,9 @@ class Identity:
 class TokenVerifier:
     """Verifies tokens and remembers the good ones until they expire."""
 
+    key_types: ClassVar = frozenset({"OKP"})
+    """Kinds of published keys that are looked at (`kty`, RFC 7518)."""
+
     def __init__(self, jwks_url: str) -> None:
         self._jwks_url = jwks_url
         self._keys: dict[str, jwt.PyJWK] = {}
@@ -113,7 +116,10 @@ class TokenVerifier:
         if len(token) > MAX_TOKEN_LENGTH:
             raise UnauthenticatedError("the access token is not one of ours")
         try:
-            key = await self._key(jwt.get_unverified_header(token))
+            header = jwt.get_unverified_header(token)
+            if header.get("typ") != TOKEN_TYPE:
+                raise UnauthenticatedError("the access token is not valid; log in again")
+            key = await self._key(header)
             claims = jwt.decode(
                 token,
                 key,
@@ -132,8 +138,6 @@ class TokenVerifier:
             raise UnauthenticatedError("the access token is not valid; log in again") from exc
 
     async def _key(self, header: dict[str, object]) -> jwt.PyJWK:
-        if header.get("typ") != TOKEN_TYPE:
-            raise UnauthenticatedError("the access token is not valid; log in again")
         kid = str(header.get("kid"))
         if kid not in self._keys:
             await self._look_for(kid)
@@ -185,7 +189,9 @@ class TokenVerifier:
         except (httpx2.HTTPError, jwt.PyJWTError, ValueError) as exc:
             log.warning("jwks_unavailable", error=type(exc).__name__)
             raise _unavailable() from exc
-        self._keys = {key.key_id: key for key in keys if key.key_id and key.key_type == "OKP"}
+        self._keys = {
+            key.key_id: key for key in keys if key.key_id and key.key_type in self.key_types
+        }
 
 
 def _identity(claims: dict[str, Any]) -> Identity:

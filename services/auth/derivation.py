@@ -6,7 +6,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 Purpose = Literal[
-    "api-key", "delivery", "identifier", "one-time-code", "refresh-token", "signing-key"
+    "api-key",
+    "delivery",
+    "external-subject",
+    "identifier",
+    "one-time-code",
+    "refresh-token",
+    "signing-key",
 ]
 
 

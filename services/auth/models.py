@@ -173,6 +173,21 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalLogin:
+    """What became of somebody whom another issuer knows.
+
+    Attributes:
+        user_id: their account; None before the first token, and after the account's deletion.
+        session_id: their login here; all their tokens share it while it lives.
+        refused_until: tokens issued by then open nothing: the account was deleted.
+    """
+
+    user_id: UUID | None
+    session_id: UUID | None
+    refused_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class MadeKey:
     """A fresh key; `key` is known to nobody else, and to nobody later."""
 

@@ -41,6 +41,9 @@ verifiers and caches of the JWKS within five more each."""
 KEY_AFTERLIFE = timedelta(hours=2)
 """How long it is published after its successor began to sign: above the longest token's life."""
 
+EXTERNAL_TOKEN_AGE = timedelta(days=1)
+"""How old another issuer's token may be: so long we know whose account was deleted."""
+
 GUEST_LIFE = timedelta(days=30)
 """How long a guest is kept who does not come back; whoever does so stays logged in."""
 

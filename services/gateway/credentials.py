@@ -1,13 +1,15 @@
-"""What callers send to say who they are: access tokens of ours, or API keys.
+"""What callers send to say who they are: access tokens of ours or another issuer's, or API keys.
 
-For a key auth gives an access token in its place, which is remembered for as long as it is good and
-sent on to the services: they know of tokens alone. A key that was deleted is a session that ended.
+For a key or a foreign token auth gives an access token of ours, which is remembered for as long as
+it is good and sent on to the services: they know no other. A key that was deleted is a session that
+ended.
 """
 
 import asyncio
 import time
 from dataclasses import dataclass
 
+import jwt
 import orjson
 
 from libs.common.api_keys import PREFIX, is_well_formed
@@ -21,7 +23,10 @@ from services.gateway.limits import Limiter
 from services.gateway.upstream import Upstream, UpstreamRequest
 
 MAX_EXCHANGED = 4096
-"""Keys that one process remembers the tokens of."""
+"""Keys and foreign tokens that one process remembers the tokens of."""
+
+MAX_CREDENTIAL = 8192
+"""Characters of a foreign token at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +46,55 @@ class Credentials:
     """Tells who sends what."""
 
     def __init__(
-        self, auth: Upstream, verifier: TokenVerifier, limiter: Limiter, sessions: Sessions
+        self,
+        auth: Upstream,
+        verifier: TokenVerifier,
+        limiter: Limiter,
+        sessions: Sessions,
+        *,
+        external_issuer: str,
     ) -> None:
         self._auth = auth
         self._verifier = verifier
         self._limiter = limiter
         self._sessions = sessions
+        self._external_issuer = external_issuer
         self._exchanged: dict[str, Caller] = {}
         self._asking: dict[str, asyncio.Task[Caller]] = {}
 
     async def identify(self, credential: str, client_ip: str) -> Caller:
         """Return whose the token or key is.
 
-        Auth is asked about a key once while its token lasts, however many requests come with it.
-        The question counts for the address, so that nobody floods auth with made-up keys.
+        Auth is asked about a key, or a foreign token, once while the token that it gives lasts,
+        however many requests come with it. The question counts for the address, so that nobody
+        floods auth with what is made up.
 
         Raises:
             UnauthenticatedError: nobody's; see `TokenVerifier.verify` for tokens.
             RateLimitedError: too many questions came from the address.
             UnavailableError: auth does not answer.
         """
-        if not credential.startswith(PREFIX):
-            return Caller(await self._verifier.verify(credential), credential)
         if (known := self._known(credential)) is not None:
             return known
-        if not is_well_formed(credential):
-            raise ApiKeyInvalidError
+        if credential.startswith(PREFIX):
+            if not is_well_formed(credential):
+                raise ApiKeyInvalidError
+        elif not self._is_foreign(credential):
+            return Caller(await self._verifier.verify(credential), credential)
         asking = self._asking.get(credential)
         if asking is None:
             asking = self._ask_once(credential, client_ip)
         return await asyncio.shield(asking)  # whoever leaves does not take the answer from others
+
+    def _is_foreign(self, token: str) -> bool:
+        """Tell whether a token claims to be of the other issuer; auth finds out whether it is."""
+        if not self._external_issuer or len(token) > MAX_CREDENTIAL:
+            return False
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False})
+        except jwt.InvalidTokenError:
+            return False
+        return claims.get("iss") == self._external_issuer
 
     def _known(self, credential: str) -> Caller | None:
         caller = self._exchanged.get(credential)
@@ -102,7 +126,7 @@ class Credentials:
             raise CredentialRefusedError(answer.document())
         if answer.status != 200:
             raise UnavailableError(
-                "API keys cannot be checked right now; try again", headers={"Retry-After": "1"}
+                "this cannot be checked right now; try again", headers={"Retry-After": "1"}
             )
         token = str(answer.document()["access_token"])
         caller = Caller(await self._verifier.verify(token), token, is_exchanged=True)

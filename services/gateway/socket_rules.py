@@ -44,7 +44,7 @@ class Auth(_Frame):
     """Who the client is; again later with a fresh token of the same user."""
 
     op: Literal["auth"]
-    token: str = Field(min_length=1, max_length=4096, pattern=r"^[A-Za-z0-9_.-]+$")
+    token: str = Field(min_length=1, max_length=8192, pattern=r"^[A-Za-z0-9_.-]+$")
 
 
 class Subscribe(_Frame):

@@ -14,7 +14,7 @@ from services.auth.actions.accounts import read_user
 from services.auth.errors import UserNotFoundError
 from services.auth.resources import Resources
 from services.auth.store import deletion as store
-from services.auth.store import guests, profiles
+from services.auth.store import external_logins, guests, profiles
 
 
 async def delete_me(
@@ -66,6 +66,7 @@ async def _erase(res: Resources, conn: Connection, user_id: UUID) -> None:
     await deleted_users.delete_events(conn, user_id)
     await api_keys.end_keys(res, conn, user_id, reason="account")
     await sessions.end_sessions(res, conn, user_id, reason="account")
+    await external_logins.refuse_earlier(conn, user_id, until=utc_now())
     await store.delete_account(conn, user_id)
     await store.delete_plan(conn, user_id)
     await outbox.add(conn, UserDeleted(user_id=user_id))

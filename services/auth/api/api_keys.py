@@ -12,12 +12,12 @@ from libs.common.clock import utc_now
 from libs.common.http import Body, CurrentUser
 from libs.common.identity import Scope
 from libs.common.text import PlainText
-from services.auth.actions import api_keys
+from services.auth.actions import api_keys, credentials
 from services.auth.api.parameters import Res
 from services.auth.models import MadeKey
 
 MAX_OVERLAP_H = 168
-MAX_KEY_LENGTH = 100
+MAX_CREDENTIAL = 8192
 
 router = APIRouter(prefix="/user/me/api-key", tags=["user"])
 internal = APIRouter()
@@ -89,7 +89,7 @@ class ApiKeyList(BaseModel):
 class ExchangeIn(Body):
     """What a caller sent to the gateway."""
 
-    credential: str = Field(min_length=1, max_length=MAX_KEY_LENGTH)
+    credential: str = Field(min_length=1, max_length=MAX_CREDENTIAL)
 
 
 class ExchangedOut(BaseModel):
@@ -138,8 +138,11 @@ async def rotate_api_key(
 
 @internal.post("/exchange", include_in_schema=False)
 async def exchange(body: ExchangeIn, res: Res) -> ExchangedOut:
-    """Trade an API key for an access token; for the gateway, which leads nobody else here."""
-    return ExchangedOut.model_validate(await api_keys.exchange(res, body.credential))
+    """Trade an API key, or another issuer's token, for an access token of ours.
+
+    For the gateway, which leads nobody else here.
+    """
+    return ExchangedOut.model_validate(await credentials.exchange(res, body.credential))
 
 
 def _shown(made: MadeKey) -> MadeKeyOut:

@@ -87,3 +87,24 @@ async def test_a_guest_chooses_no_model_that_only_users_may(
 
     assert (refused.status_code, refused.json()["code"]) == (403, "model_not_in_plan")
     assert accepted.status_code == 202
+
+
+async def test_a_guest_without_messages_left_neither_edits_nor_asks_again(
+    client: httpx2.AsyncClient,
+    app: FastAPI,
+    room_id: UUID,
+    user_id: UUID,
+    as_guest: dict[str, str],
+) -> None:
+    posted = await turn(app, room_id, user_id, "first", "answer")
+    for _ in range(GUESTS - 1):
+        posted = await turn(app, room_id, user_id, "question", "answer")
+    path = f"/chatroom/{room_id}/message"
+
+    answers = [
+        await client.patch(f"{path}/{posted.message_id}", json={"content": "b"}, headers=as_guest),
+        await client.post(f"{path}/{posted.reply_id}/regenerate", headers=as_guest),
+    ]
+
+    assert [each.status_code for each in answers] == [429, 429]
+    assert {each.json()["limit"] for each in answers} == {GUESTS}

@@ -15,10 +15,22 @@ CREATE TABLE api_key (
 CREATE INDEX api_key_by_user ON api_key (user_id);
 CREATE INDEX api_key_by_age ON api_key (expires_at);
 
--- Somebody without a phone number or an e-mail address yet. Everybody else has exactly one of them.
+-- Somebody without a phone number or an e-mail address yet; somebody whom another issuer knows.
+-- Everybody else has exactly one of the two.
 ALTER TABLE account
     ADD COLUMN guest boolean NOT NULL DEFAULT false,
+    ADD COLUMN external boolean NOT NULL DEFAULT false,
     DROP CONSTRAINT account_check,
     ADD CONSTRAINT account_is_known_by_one
-        CHECK (num_nonnulls(phone, email) = CASE WHEN guest THEN 0 ELSE 1 END) NOT VALID;
+        CHECK (num_nonnulls(phone, email) = CASE WHEN guest OR external THEN 0 ELSE 1 END) NOT VALID;
 CREATE INDEX account_guest ON account (created_at) WHERE guest;
+
+-- Whom another issuer's tokens are of, by a keyed hash of issuer and subject. `user_id` is null once the
+-- account is deleted, and tokens issued by `refused_until` open nothing.
+CREATE TABLE external_login (
+    subject_hash  bytea PRIMARY KEY,
+    user_id       uuid REFERENCES account (id) ON DELETE SET NULL,
+    session_id    uuid,
+    refused_until timestamptz
+);
+CREATE INDEX external_login_by_user ON external_login (user_id);
