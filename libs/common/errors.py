@@ -106,8 +106,8 @@ class AccountRequiredError(ForbiddenError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this is for users with a phone number or an e-mail address; as a guest, ask for a code "
-            "at /auth/send-otp and give it to /auth/upgrade"
+            "this is for users with a phone number or an e-mail address; guests get there by a "
+            "code from /auth/send-otp, at /auth/upgrade"
         )
 
 

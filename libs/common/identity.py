@@ -112,6 +112,10 @@ class TokenVerifier:
             raise TokenExpiredError("the access token has expired; refresh it or log in again")
         return identity
 
+    def remembers(self, token: str) -> bool:
+        """Tell whether the token was found to be good before; it may have expired since."""
+        return token in self._verified
+
     async def _verify(self, token: str) -> Identity:
         if len(token) > MAX_TOKEN_LENGTH:
             raise UnauthenticatedError("the access token is not one of ours")

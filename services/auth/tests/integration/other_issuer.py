@@ -1,4 +1,4 @@
-"""Another issuer of tokens: its keys of every kind, and the server that publishes them."""
+"""Another issuer of tokens: its keys of every kind, its server, and people who come by them."""
 
 import asyncio
 import socket
@@ -15,6 +15,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+from services.auth.settings import Settings
+from services.auth.tests.integration.key_owner import exchange
+from services.auth.tests.integration.person import Person
 
 ISSUER, AUDIENCE = "https://login.example.com/", "chats"
 HMAC_KEY = "a key that is published by mistake"
@@ -87,3 +91,31 @@ async def open_issuer() -> AsyncIterator[OtherIssuer]:
         server.should_exit = server.force_exit = True
         await task
         listener.close()
+
+
+async def enter(ada: Person, token: str) -> dict[str, Any]:
+    """Return our token in the place of theirs, as a login, with its claims."""
+    answer = await exchange(ada, token)
+    assert answer.status_code == 200, answer.text
+    login: dict[str, Any] = answer.json()
+    claims = jwt.decode(login["access_token"], options={"verify_signature": False})
+    return login | {"claims": claims}
+
+
+async def refused(ada: Person, token: str) -> str:
+    answer = await exchange(ada, token)
+    return f"{answer.status_code} {answer.json().get('code')}"
+
+
+def ago(seconds: int) -> int:
+    return int(time.time()) - seconds
+
+
+def configured(settings: Settings, issuer: OtherIssuer) -> Settings:
+    """Return settings by which auth accepts the issuer's tokens."""
+    given = {
+        "external_issuer": ISSUER,
+        "external_jwks_url": issuer.url,
+        "external_audience": AUDIENCE,
+    }
+    return settings.model_copy(update=given)
