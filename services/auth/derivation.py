@@ -5,7 +5,15 @@ from typing import Literal
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-Purpose = Literal["delivery", "identifier", "one-time-code", "refresh-token", "signing-key"]
+Purpose = Literal[
+    "api-key",
+    "delivery",
+    "external-subject",
+    "identifier",
+    "one-time-code",
+    "refresh-token",
+    "signing-key",
+]
 
 
 def derive_key(secret: str, purpose: Purpose) -> bytes:

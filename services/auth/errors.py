@@ -141,6 +141,56 @@ class SessionNotFoundError(NotFoundError):
         super().__init__("you have no such login any more; GET /auth/session lists yours")
 
 
+class NotAGuestError(ConflictError):
+    """You are no guest."""
+
+    code = "not_a_guest"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "you have an account already; change what it is known by at /user/me/identifier"
+        )
+
+
+class ApiKeyExpiredError(UnauthenticatedError):
+    """The API key is too old."""
+
+    code = "api_key_expired"
+
+    def __init__(self) -> None:
+        super().__init__("this API key has expired; make another at POST /user/me/api-key")
+
+
+class ApiKeyNotFoundError(NotFoundError):
+    """The API key does not exist, or was deleted."""
+
+    code = "api_key_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("you have no such API key; GET /user/me/api-key lists yours")
+
+
+class ApiKeyEndedError(ConflictError):
+    """The API key was rotated before, or has expired."""
+
+    code = "api_key_ended"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this API key was rotated before, or has expired; rotate the one that replaced it, or "
+            "make another"
+        )
+
+
+class TooManyApiKeysError(ConflictError):
+    """You have as many API keys as you may."""
+
+    code = "too_many_api_keys"
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(f"you have {limit} API keys; delete one that you do not need")
+
+
 class UserNotFoundError(NotFoundError):
     """The account does not exist any more."""
 

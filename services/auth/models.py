@@ -7,11 +7,16 @@ from typing import Any, Literal
 from uuid import UUID
 
 from libs.common.events import Plan
+from libs.common.identity import Scope
 
 IdentifierKind = Literal["phone", "email"]
 Channel = Literal["sms", "email"]
 LogoutScope = Literal["local", "others", "global"]
 AuditAction = Literal[
+    "api_key_deleted",
+    "api_key_made",
+    "api_key_rotated",
+    "guest_upgraded",
     "login",
     "refresh_reused",
     "session_ended",
@@ -64,13 +69,14 @@ class User:
     timezone: str | None = None
     preferences: dict[str, Any] = field(default_factory=dict)
     version: int = 1
+    guest: bool = False
 
     @property
-    def identifier(self) -> Identifier:
-        """The one thing that the account is known by."""
+    def identifier(self) -> Identifier | None:
+        """The one thing that the account is known by; a guest has none."""
         if self.phone is not None:
             return Identifier("phone", self.phone)
-        return Identifier("email", str(self.email))
+        return None if self.email is None else Identifier("email", self.email)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,60 @@ class ListedSession:
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key, without what makes it one.
+
+    Attributes:
+        id: `sid` of the access tokens that it is exchanged for.
+        prefix: how the key begins, for its owner to recognise.
+        expires_at: None for never.
+        last_used_at: when it was last exchanged; it may have been used for one token's life longer.
+        replaced_by: the key that it was rotated to.
+    """
+
+    id: UUID
+    user_id: UUID
+    name: str
+    prefix: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = None
+    replaced_by: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalLogin:
+    """What became of somebody whom another issuer knows.
+
+    Attributes:
+        user_id: their account; None before the first token, and after the account's deletion.
+        session_id: their login here; all their tokens share it while it lives.
+        refused_until: tokens issued by then open nothing: the account was deleted.
+    """
+
+    user_id: UUID | None
+    session_id: UUID | None
+    refused_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A fresh key; `key` is known to nobody else, and to nobody later."""
+
+    key: str
+    api_key: ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """An access token for the gateway to forward; `expires_in` in seconds."""
+
+    access_token: str
+    expires_in: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
 
 from services.auth.errors import CountryNotAllowedError, OtpAttemptsExceededError, OtpCooldownError
-from services.auth.models import OneTimeCode, Session
+from services.auth.models import ApiKey, OneTimeCode, Session
 
 MAX_ATTEMPTS = 5
 MAX_SENDS = 10
@@ -40,6 +40,19 @@ verifiers and caches of the JWKS within five more each."""
 
 KEY_AFTERLIFE = timedelta(hours=2)
 """How long it is published after its successor began to sign: above the longest token's life."""
+
+EXTERNAL_TOKEN_AGE = timedelta(days=1)
+"""How old another issuer's token may be: so long we know whose account was deleted."""
+
+GUEST_LIFE = timedelta(days=30)
+"""How long a guest is kept who does not come back; whoever does so stays logged in."""
+
+GUEST_SESSION_LIFE = timedelta(days=365)
+MAX_API_KEYS = 50
+"""Of one user, expired ones included."""
+
+API_KEY_AFTERLIFE = timedelta(days=30)
+"""How long an expired key stays in its owner's list, who may wonder what stopped working."""
 
 _REVOCATION_MARGIN = timedelta(seconds=30)
 """For tokens signed just after their session ended, clocks that differ, and verifiers' leeway."""
@@ -145,6 +158,12 @@ def resend_in(sent_at: Sequence[datetime], now: datetime, *, pause: timedelta) -
 def has_ended(session: Session, now: datetime) -> bool:
     """Tell whether nothing can refresh the session any more."""
     return session.revoked_at is not None or session.expires_at <= now
+
+
+def has_key_ended(api_key: ApiKey, now: datetime) -> bool:
+    """Tell whether the key cannot be rotated: it has a successor, or is too old."""
+    is_over = api_key.expires_at is not None and api_key.expires_at <= now
+    return is_over or api_key.replaced_by is not None
 
 
 def tokens_expire_at(ended_at: datetime, *, ttl_s: int) -> datetime:

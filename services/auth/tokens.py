@@ -51,11 +51,22 @@ class Keyring:
         self._stored = tuple(stored)
 
     def sign(
-        self, *, user_id: UUID, session_id: UUID, role: str, issued_at: datetime, ttl_s: int
+        self,
+        *,
+        user_id: UUID,
+        session_id: UUID,
+        role: str,
+        issued_at: datetime,
+        ttl_s: int,
+        scopes: Sequence[str] | None = None,
+        guest: bool = False,
     ) -> str:
-        """Return an access token (RFC 9068) that is good for `ttl_s` seconds."""
+        """Return an access token (RFC 9068) that is good for `ttl_s` seconds.
+
+        With `scopes` it may do no more than they say.
+        """
         now = int(issued_at.timestamp())
-        claims = {
+        claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(user_id),
@@ -65,6 +76,10 @@ class Keyring:
             "exp": now + ttl_s,
             "role": role,
         }
+        if scopes is not None:
+            claims["scope"] = " ".join(scopes)
+        if guest:
+            claims["guest"] = True
         kid = self._kid_at(issued_at)
         return jwt.encode(claims, self._keys[kid], ALGORITHM, {"kid": kid, "typ": TOKEN_TYPE})
 

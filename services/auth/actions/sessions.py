@@ -1,6 +1,7 @@
 """Sessions: opening, refreshing, listing and ending them."""
 
 import secrets
+from datetime import timedelta
 from uuid import UUID
 
 from libs.common import outbox
@@ -17,10 +18,16 @@ from services.auth.resources import Resources
 from services.auth.store import sessions
 
 _NONCE_BYTES = 16
-_ROLE = "user"
+ROLE = "user"
 
 
-async def open_session(conn: Connection, user_id: UUID, *, device: str | None) -> Session:
+async def open_session(
+    conn: Connection,
+    user_id: UUID,
+    *,
+    device: str | None,
+    life: timedelta = rules.SESSION_LIFE,
+) -> Session:
     """Store a new session of the user; the last step of its transaction, see `audit.record`."""
     now = utc_now()
     session = Session(
@@ -29,7 +36,7 @@ async def open_session(conn: Connection, user_id: UUID, *, device: str | None) -
         nonce=secrets.token_bytes(_NONCE_BYTES),
         generation=1,
         rotated_at=now,
-        expires_at=now + rules.SESSION_LIFE,
+        expires_at=now + life,
         revoked_at=None,
         device=device,
     )
@@ -44,7 +51,12 @@ def grant(res: Resources, session: Session, *, generation: int, user: User) -> G
     """Return a fresh access token and the session's refresh token of that generation."""
     ttl_s = res.settings.access_token_ttl_s
     access_token = res.keyring.sign(
-        user_id=user.id, session_id=session.id, role=_ROLE, issued_at=utc_now(), ttl_s=ttl_s
+        user_id=user.id,
+        session_id=session.id,
+        role=ROLE,
+        issued_at=utc_now(),
+        ttl_s=ttl_s,
+        guest=user.guest,
     )
     refresh_token = res.refresh_tokens.token(session.id, generation=generation, nonce=session.nonce)
     return Grant(access_token, refresh_token, ttl_s, user)
@@ -108,7 +120,7 @@ async def log_out(res: Resources, caller: Identity, scope: LogoutScope) -> None:
     only = caller.session_id if scope == "local" else None
     but = caller.session_id if scope == "others" else None
     async with res.db.acquire() as conn, conn.transaction():
-        await _ensure_alive(conn, caller)
+        await ensure_alive(conn, caller)
         await end_sessions(res, conn, caller.user_id, reason="logout", only=only, but=but)
     res.relay.nudge()
 
@@ -121,7 +133,7 @@ async def end_session(res: Resources, caller: Identity, session_id: UUID) -> Non
         SessionRevokedError: the caller's own has ended before.
     """
     async with res.db.acquire() as conn, conn.transaction():
-        await _ensure_alive(conn, caller)
+        await ensure_alive(conn, caller)
         if not await end_sessions(res, conn, caller.user_id, reason="logout", only=session_id):
             raise SessionNotFoundError
     res.relay.nudge()
@@ -182,13 +194,17 @@ async def list_sessions(
         SessionRevokedError: the caller's own has ended.
     """
     async with res.db.acquire() as conn:
-        await _ensure_alive(conn, caller)
+        await ensure_alive(conn, caller)
         return await sessions.list_sessions(
             conn, caller.user_id, now=utc_now(), before=before, limit=limit
         )
 
 
-async def _ensure_alive(conn: Connection, caller: Identity) -> None:
-    """The gateway refuses ended sessions, too, but not while Redis is away."""
+async def ensure_alive(conn: Connection, caller: Identity) -> None:
+    """Refuse a session that has ended: the gateway does, too, but not while Redis is away.
+
+    Raises:
+        SessionRevokedError: it has.
+    """
     if not await sessions.is_alive(conn, caller.session_id, utc_now()):
         raise SessionRevokedError
