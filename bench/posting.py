@@ -20,6 +20,7 @@ from bench.rabbit import purge
 from bench.system import System
 from deploy.local.server import package_folder
 from libs.common.clock import new_id, utc_now
+from libs.common.events import Entitlements
 from services.chat.actions import messages as actions
 from services.chat.models import Draft
 from services.chat.resources import Resources, open_resources
@@ -119,8 +120,7 @@ class _Bench:
                 reply_id=new_id(after=message_id),
                 event_ids=[new_id() for _ in range(3)],
                 now=utc_now(),
-                basic_allowance=20,
-                basic_models=(),
+                unbilled=Entitlements(messages_per_day=20),
                 traceparent=None,
             )
 

@@ -83,11 +83,41 @@ class SessionRevokedError(UnauthenticatedError):
         super().__init__("this login has ended; log in again")
 
 
+class ApiKeyInvalidError(UnauthenticatedError):
+    """The API key is unknown, or was deleted."""
+
+    code = "api_key_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("this API key is not valid; make another at POST /user/me/api-key")
+
+
 class ForbiddenError(ThoughtflowError):
     """The caller is known and may not do this."""
 
     status = 403
     code = "forbidden"
+
+
+class AccountRequiredError(ForbiddenError):
+    """Only users with a phone number or an e-mail address may do this."""
+
+    code = "account_required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this is for users with a phone number or an e-mail address; guests get there by a "
+            "code from /auth/send-otp, at /auth/upgrade"
+        )
+
+
+class LoginRequiredError(ForbiddenError):
+    """No API key may do this."""
+
+    code = "login_required"
+
+    def __init__(self) -> None:
+        super().__init__("no API key may do this; log in and send that access token")
 
 
 class NotFoundError(ThoughtflowError):

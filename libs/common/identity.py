@@ -8,6 +8,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 import httpx2
@@ -17,7 +18,7 @@ from fastapi import Request
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 
-from libs.common.errors import UnauthenticatedError, UnavailableError
+from libs.common.errors import LoginRequiredError, UnauthenticatedError, UnavailableError
 
 log = structlog.stdlib.get_logger()
 ALGORITHM = "EdDSA"
@@ -43,6 +44,11 @@ RETRY_INTERVAL_S = 1.0
 
 FETCH_TIMEOUT_S = 2.0
 
+Scope = Literal["chat", "read"]
+"""What an API key is for: all that has to do with chats, or reading alone."""
+
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
 
 class TokenExpiredError(UnauthenticatedError):
     """The access token is too old; refresh it."""
@@ -56,19 +62,26 @@ class Identity:
 
     Attributes:
         user_id: whose token it is.
-        session_id: the login it came from.
+        session_id: the login it came from, or the API key.
         role: `user`, `support` or `admin`.
         expires_at: Unix time, seconds.
+        scopes: of the API key; None for a login, which may do everything.
+        guest: whether nobody knows who it is; guests get less.
     """
 
     user_id: UUID
     session_id: UUID
     role: str
     expires_at: int
+    scopes: frozenset[str] | None = None
+    guest: bool = False
 
 
 class TokenVerifier:
     """Verifies tokens and remembers the good ones until they expire."""
+
+    key_types: ClassVar = frozenset({"OKP"})
+    """Kinds of published keys that are looked at (`kty`, RFC 7518)."""
 
     def __init__(self, jwks_url: str) -> None:
         self._jwks_url = jwks_url
@@ -99,11 +112,18 @@ class TokenVerifier:
             raise TokenExpiredError("the access token has expired; refresh it or log in again")
         return identity
 
+    def remembers(self, token: str) -> bool:
+        """Tell whether the token was found to be good before; it may have expired since."""
+        return token in self._verified
+
     async def _verify(self, token: str) -> Identity:
         if len(token) > MAX_TOKEN_LENGTH:
             raise UnauthenticatedError("the access token is not one of ours")
         try:
-            key = await self._key(jwt.get_unverified_header(token))
+            header = jwt.get_unverified_header(token)
+            if header.get("typ") != TOKEN_TYPE:
+                raise UnauthenticatedError("the access token is not valid; log in again")
+            key = await self._key(header)
             claims = jwt.decode(
                 token,
                 key,
@@ -113,9 +133,7 @@ class TokenVerifier:
                 leeway=LEEWAY_S,
                 options={"require": CLAIMS},
             )
-            return Identity(
-                UUID(claims["sub"]), UUID(claims["sid"]), str(claims["role"]), int(claims["exp"])
-            )
+            return _identity(claims)
         except jwt.ExpiredSignatureError as exc:
             raise TokenExpiredError(
                 "the access token has expired; refresh it or log in again"
@@ -124,8 +142,6 @@ class TokenVerifier:
             raise UnauthenticatedError("the access token is not valid; log in again") from exc
 
     async def _key(self, header: dict[str, object]) -> jwt.PyJWK:
-        if header.get("typ") != TOKEN_TYPE:
-            raise UnauthenticatedError("the access token is not valid; log in again")
         kid = str(header.get("kid"))
         if kid not in self._keys:
             await self._look_for(kid)
@@ -177,7 +193,21 @@ class TokenVerifier:
         except (httpx2.HTTPError, jwt.PyJWTError, ValueError) as exc:
             log.warning("jwks_unavailable", error=type(exc).__name__)
             raise _unavailable() from exc
-        self._keys = {key.key_id: key for key in keys if key.key_id and key.key_type == "OKP"}
+        self._keys = {
+            key.key_id: key for key in keys if key.key_id and key.key_type in self.key_types
+        }
+
+
+def _identity(claims: dict[str, Any]) -> Identity:
+    scope = claims.get("scope")
+    return Identity(
+        UUID(claims["sub"]),
+        UUID(claims["sid"]),
+        str(claims["role"]),
+        int(claims["exp"]),
+        None if scope is None else frozenset(str(scope).split()),
+        claims.get("guest") is True,
+    )
 
 
 def _unavailable() -> UnavailableError:
@@ -199,9 +229,24 @@ def bearer_token(authorization: str | None) -> str:
 
 
 async def authenticate(request: Request) -> Identity:
-    """Return the caller of `request`; see `TokenVerifier.verify` for what it raises."""
-    verifier: TokenVerifier = request.app.state.verifier
-    return await verifier.verify(bearer_token(request.headers.get("authorization")))
+    """Return the caller of `request`; see `TokenVerifier.verify` for what it raises.
+
+    The gateway knows what each API key is for. Here no key changes anything unless the service says
+    that keys may, so that no mistake there opens an account.
+
+    Raises:
+        LoginRequiredError: it is a key's token, and would change what no key may.
+    """
+    state = request.app.state
+    verifier: TokenVerifier = state.verifier
+    identity = await verifier.verify(bearer_token(request.headers.get("authorization")))
+    if (
+        identity.scopes is not None
+        and request.method not in _SAFE_METHODS
+        and not ("chat" in identity.scopes and getattr(state, "keys_may_write", False))
+    ):
+        raise LoginRequiredError
+    return identity
 
 
 class BearerIdentity(SecurityBase):

@@ -43,7 +43,7 @@ class ModelList(BaseModel):
 @router.get("/model")
 async def list_models(user: CurrentUser, res: Res) -> ModelList:
     """List the models, and whether the caller's plan allows each."""
-    offers = await entitlements.list_models(res, user.user_id)
+    offers = await entitlements.list_models(res, user.user_id, guest=user.guest)
     return ModelList(data=[ModelOut.model_validate(offer) for offer in offers])
 
 

@@ -21,6 +21,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_resources(settings) as res:
             app.state.resources = res
             app.state.verifier = TokenVerifier(settings.jwks_url)
+            app.state.keys_may_write = True
             app.state.probes = {
                 "postgres": lambda: res.db.fetchval("SELECT 1"),
                 "rabbitmq": lambda: res.brokers.publish.ping(timeout=1),

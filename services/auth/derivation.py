@@ -6,7 +6,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 Purpose = Literal[
+    "api-key",
     "delivery",
+    "external-subject",
     "factor",
     "identifier",
     "one-time-code",

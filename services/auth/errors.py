@@ -2,7 +2,6 @@
 
 from libs.common.errors import (
     ConflictError,
-    ForbiddenError,
     LimitReachedError,
     NotFoundError,
     UnauthenticatedError,
@@ -142,101 +141,54 @@ class SessionNotFoundError(NotFoundError):
         super().__init__("you have no such login any more; GET /auth/session lists yours")
 
 
-class FactorInvalidError(UnauthenticatedError):
-    """The code of the second factor is wrong, or was used before."""
+class NotAGuestError(ConflictError):
+    """You are no guest."""
 
-    code = "factor_invalid"
+    code = "not_a_guest"
 
-    def __init__(self, *, attempts_left: int | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            "this code is not valid: wait for the next one, check your device's clock, or use a "
-            "recovery code",
-            extra={} if attempts_left is None else {"attempts_left": attempts_left},
+            "you have an account already; change what it is known by at /user/me/identifier"
         )
 
 
-class FactorChallengeInvalidError(UnauthenticatedError):
-    """The login that waited for a second factor is over."""
+class ApiKeyExpiredError(UnauthenticatedError):
+    """The API key is too old."""
 
-    code = "factor_challenge_invalid"
+    code = "api_key_expired"
 
     def __init__(self) -> None:
-        super().__init__("this login took too long or too many tries; begin at /auth/send-otp")
+        super().__init__("this API key has expired; make another at POST /user/me/api-key")
 
 
-class FactorAttemptsExceededError(LimitReachedError):
-    """Too many wrong codes of the second factor were tried."""
+class ApiKeyNotFoundError(NotFoundError):
+    """The API key does not exist, or was deleted."""
 
-    code = "factor_attempts_exceeded"
+    code = "api_key_not_found"
 
-    def __init__(self, *, retry_after_s: int) -> None:
+    def __init__(self) -> None:
+        super().__init__("you have no such API key; GET /user/me/api-key lists yours")
+
+
+class ApiKeyEndedError(ConflictError):
+    """The API key was rotated before, or has expired."""
+
+    code = "api_key_ended"
+
+    def __init__(self) -> None:
         super().__init__(
-            f"too many wrong codes of your second factor; wait {retry_after_s} seconds",
-            headers={"Retry-After": str(retry_after_s)},
+            "this API key was rotated before, or has expired; rotate the one that replaced it, or "
+            "make another"
         )
 
 
-class FactorExistsError(ConflictError):
-    """You have a second factor."""
+class TooManyApiKeysError(ConflictError):
+    """You have as many API keys as you may."""
 
-    code = "factor_exists"
+    code = "too_many_api_keys"
 
-    def __init__(self) -> None:
-        super().__init__("you have a second factor; remove it before you add another")
-
-
-class FactorNotFoundError(NotFoundError):
-    """You have no second factor."""
-
-    code = "factor_not_found"
-
-    def __init__(self) -> None:
-        super().__init__("you have no second factor; begin one at POST /user/me/factor")
-
-
-class FactorNeededError(ConflictError):
-    """Your role takes a second factor."""
-
-    code = "factor_needed"
-
-    def __init__(self) -> None:
-        super().__init__("your role takes a second factor: have the role taken away first")
-
-
-class FactorMissingError(ConflictError):
-    """The user has no second factor."""
-
-    code = "factor_missing"
-
-    def __init__(self) -> None:
-        super().__init__("a role takes a second factor: they add one at POST /user/me/factor first")
-
-
-class RoleMissingError(ForbiddenError):
-    """Your role, or the way you logged in, does not allow this."""
-
-    code = "role_missing"
-
-    def __init__(self, needed: str) -> None:
-        super().__init__(f"this takes the role {needed}, and a login with your second factor")
-
-
-class OwnAccountError(ConflictError):
-    """Nobody does this to themselves."""
-
-    code = "own_account"
-
-    def __init__(self) -> None:
-        super().__init__("this is your own account; another admin has to do it")
-
-
-class LastAdminError(ConflictError):
-    """Nobody else is an admin."""
-
-    code = "last_admin"
-
-    def __init__(self) -> None:
-        super().__init__("nobody else is an admin; make somebody one first")
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(f"you have {limit} API keys; delete one that you do not need")
 
 
 class UserNotFoundError(NotFoundError):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from libs.common.events import Plan
+from libs.common.identity import Scope
 
 IdentifierKind = Literal["phone", "email"]
 Channel = Literal["sms", "email"]
@@ -16,9 +17,13 @@ ROLES: tuple[Role, ...] = ("user", "support", "admin")
 
 LogoutScope = Literal["local", "others", "global"]
 AuditAction = Literal[
+    "api_key_deleted",
+    "api_key_made",
+    "api_key_rotated",
     "banned",
     "factor_added",
     "factor_removed",
+    "guest_upgraded",
     "login",
     "recovery_code_used",
     "refresh_reused",
@@ -76,13 +81,14 @@ class User:
     version: int = 1
     role: Role = "user"
     banned: bool = False
+    guest: bool = False
 
     @property
-    def identifier(self) -> Identifier:
-        """The one thing that the account is known by."""
+    def identifier(self) -> Identifier | None:
+        """The one thing that the account is known by; a guest has none."""
         if self.phone is not None:
             return Identifier("phone", self.phone)
-        return Identifier("email", str(self.email))
+        return None if self.email is None else Identifier("email", self.email)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,49 +164,57 @@ class ListedSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Factor:
-    """A second factor; it counts once `confirmed_at` is set.
+class ApiKey:
+    """An API key, without what makes it one.
 
-    `failures` are wrong codes since `failures_since`.
+    Attributes:
+        id: `sid` of the access tokens that it is exchanged for.
+        prefix: how the key begins, for its owner to recognise.
+        expires_at: None for never.
+        last_used_at: when it was last exchanged; it may have been used for one token's life longer.
+        replaced_by: the key that it was rotated to.
     """
 
-    user_id: UUID
-    sealed: bytes
-    created_at: datetime
-    confirmed_at: datetime | None = None
-    failures: int = 0
-    failures_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ListedFactor:
-    """A second factor as its user sees it."""
-
-    created_at: datetime
-    recovery_codes_left: int
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """What a login shows with its second factor, within `expires_in` seconds."""
-
-    challenge: str
-    expires_in: int
-
-
-@dataclass(frozen=True, slots=True)
-class ListedUser:
-    """An account as those see it who look after others'; `banned_at` is None for who is not."""
-
     id: UUID
-    phone: str | None
-    email: str | None
-    name: str | None
+    user_id: UUID
+    name: str
+    prefix: str
+    scopes: tuple[Scope, ...]
     created_at: datetime
-    verified: bool
-    role: Role
-    banned_at: datetime | None
-    ban_reason: str | None
+    expires_at: datetime | None
+    last_used_at: datetime | None = None
+    replaced_by: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalLogin:
+    """What became of somebody whom another issuer knows.
+
+    Attributes:
+        user_id: their account; None before the first token, and after the account's deletion.
+        session_id: their login here; all their tokens share it while it lives.
+        refused_until: tokens issued by then open nothing: the account was deleted.
+    """
+
+    user_id: UUID | None
+    session_id: UUID | None
+    refused_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A fresh key; `key` is known to nobody else, and to nobody later."""
+
+    key: str
+    api_key: ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """An access token for the gateway to forward; `expires_in` in seconds."""
+
+    access_token: str
+    expires_in: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from libs.common.outbox import Relay
 from libs.common.settings import split_names
 from services.auth.codes import CodeMaker
 from services.auth.courier import Courier
+from services.auth.derivation import derive_key
+from services.auth.external import ExternalVerifier
 from services.auth.factors import FactorMaker
 from services.auth.refresh_tokens import RefreshTokens
 from services.auth.senders import SEND_TIMEOUT_S, Sender
@@ -34,6 +36,9 @@ class Resources:
     keyring: Keyring
     codes: CodeMaker
     refresh_tokens: RefreshTokens
+    api_key_hash_key: bytes
+    subject_hash_key: bytes
+    external: ExternalVerifier | None
     courier: Courier
     factors: FactorMaker
 
@@ -58,9 +63,22 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             keyring=await load_keyring(db, secret),
             codes=CodeMaker(secret),
             refresh_tokens=RefreshTokens(secret),
+            api_key_hash_key=derive_key(secret, "api-key"),
+            subject_hash_key=derive_key(secret, "external-subject"),
+            external=_external(settings),
             courier=Courier(db, await _open_senders(stack, settings), secret=secret),
             factors=FactorMaker(secret),
         )
+
+
+def _external(settings: Settings) -> ExternalVerifier | None:
+    if not settings.external_issuer:
+        return None
+    return ExternalVerifier(
+        settings.external_jwks_url,
+        issuer=settings.external_issuer,
+        audience=settings.external_audience,
+    )
 
 
 async def load_keyring(db: Pool, secret: str) -> Keyring:

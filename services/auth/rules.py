@@ -7,14 +7,10 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
 from uuid import UUID
 
-from services.auth.errors import (
-    CountryNotAllowedError,
-    FactorAttemptsExceededError,
-    LastAdminError,
-    OtpAttemptsExceededError,
-    OtpCooldownError,
-)
-from services.auth.models import ROLES, Factor, OneTimeCode, Role, Session
+from services.auth.access_errors import FactorAttemptsExceededError, LastAdminError
+from services.auth.access_models import Factor
+from services.auth.errors import CountryNotAllowedError, OtpAttemptsExceededError, OtpCooldownError
+from services.auth.models import ROLES, ApiKey, OneTimeCode, Role, Session
 
 MAX_ATTEMPTS = 5
 MAX_SENDS = 10
@@ -50,6 +46,18 @@ KEY_AFTERLIFE = timedelta(hours=2)
 
 CHALLENGE_LIFE = timedelta(minutes=5)
 """How long a login waits for its second factor."""
+EXTERNAL_TOKEN_AGE = timedelta(days=1)
+"""How old another issuer's token may be: so long we know whose account was deleted."""
+
+GUEST_LIFE = timedelta(days=30)
+"""How long a guest is kept who does not come back; whoever does so stays logged in."""
+
+GUEST_SESSION_LIFE = timedelta(days=365)
+MAX_API_KEYS = 50
+"""Of one user, expired ones included."""
+
+API_KEY_AFTERLIFE = timedelta(days=30)
+"""How long an expired key stays in its owner's list, who may wonder what stopped working."""
 
 _REVOCATION_MARGIN = timedelta(seconds=30)
 """For tokens signed just after their session ended, clocks that differ, and verifiers' leeway."""
@@ -191,6 +199,12 @@ def ensure_admin_remains(admins: Collection[UUID], *, without: UUID) -> None:
 def methods_of(session: Session) -> tuple[str, ...]:
     """Return how the session's user has shown who they are, in the words of RFC 8176."""
     return ("otp", "mfa") if session.has_factor else ("otp",)
+
+
+def has_key_ended(api_key: ApiKey, now: datetime) -> bool:
+    """Tell whether the key cannot be rotated: it has a successor, or is too old."""
+    is_over = api_key.expires_at is not None and api_key.expires_at <= now
+    return is_over or api_key.replaced_by is not None
 
 
 def tokens_expire_at(ended_at: datetime, *, ttl_s: int) -> datetime:

@@ -58,12 +58,14 @@ class Keyring:
         role: str,
         issued_at: datetime,
         ttl_s: int,
+        scopes: Sequence[str] | None = None,
+        guest: bool = False,
         methods: Sequence[str] = (),
     ) -> str:
         """Return an access token (RFC 9068) that is good for `ttl_s` seconds.
 
-        `methods` say how the user has shown who they are (RFC 8176). The level (`acr`) is that of
-        NIST SP 800-63B: two where a second factor was among them.
+        With `scopes` it may do no more than they say. `methods` say how the user has shown who they
+        are (RFC 8176); the level (`acr`) is that of NIST SP 800-63B, two with a second factor.
         """
         now = int(issued_at.timestamp())
         claims: dict[str, Any] = {
@@ -78,6 +80,10 @@ class Keyring:
         }
         if methods:
             claims |= {"amr": list(methods), "acr": "aal2" if "mfa" in methods else "aal1"}
+        if scopes is not None:
+            claims["scope"] = " ".join(scopes)
+        if guest:
+            claims["guest"] = True
         kid = self._kid_at(issued_at)
         return jwt.encode(claims, self._keys[kid], ALGORITHM, {"kid": kid, "typ": TOKEN_TYPE})
 

@@ -6,6 +6,7 @@ import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
+from libs.common.errors import AccountRequiredError
 from libs.common.exports import PATH
 from libs.common.http import CurrentUser, Problem
 from services.billing import pages
@@ -50,6 +51,8 @@ async def subscribe_pro(
     every call returns until it is paid or expires.
     """
     del idempotency_key  # validated like everywhere; the session itself makes repeats harmless
+    if user.guest:
+        raise AccountRequiredError  # an account that nobody knows cannot be charged or restored
     checkout, created = await checkouts.subscribe_pro(res, user.user_id)
     response.status_code = 201 if created else 200
     return CheckoutOut(
@@ -60,7 +63,7 @@ async def subscribe_pro(
 @router.get("/subscription/status")
 async def subscription_status(user: CurrentUser, res: Res) -> SubscriptionOut:
     """Return the caller's plan and what it grants."""
-    return await users.subscription_status(res, user.user_id)
+    return await users.subscription_status(res, user.user_id, guest=user.guest)
 
 
 @router.get("/subscription/complete", response_class=HTMLResponse)

@@ -19,6 +19,7 @@ class Settings(CommonSettings):
             them the first is sold, and each makes a user Pro.
         public_url: where people reach the gateway, without a slash at the end.
         basic_messages_per_day: messages that the Basic plan grants per UTC day.
+        guest_messages_per_day: messages that a guest may send per UTC day.
         basic_models: comma-separated ids of the models that Basic users may choose; empty is only
             the default one.
         pro_models: the same for Pro users.
@@ -31,6 +32,7 @@ class Settings(CommonSettings):
     stripe_pro_price_id: str = Field(pattern="^[^ ,]+( *, *[^ ,]+)*$")
     public_url: str = Field(pattern="^https?://.*[^/]$")
     basic_messages_per_day: int = Field(default=20, ge=0)
+    guest_messages_per_day: int = Field(default=5, ge=0)
     basic_models: str = ""
     pro_models: str = ""
     past_due_grace_days: int = Field(default=3, ge=0, le=60)

@@ -92,6 +92,7 @@ class Draft:
         client_message_id: the client's name of it, unique in the room.
         model: id of the model to be asked, None for the default.
         idempotency_key: the client's name of the request, unique for the user.
+        guest: whether nobody knows who the user is.
     """
 
     user_id: UUID
@@ -101,6 +102,7 @@ class Draft:
     client_message_id: str | None = None
     model: str | None = None
     idempotency_key: str | None = None
+    guest: bool = False
 
 
 Outcome = Literal[

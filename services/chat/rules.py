@@ -29,18 +29,22 @@ def quota_resets_at(now: datetime) -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
-def daily_limit_error(allowance: int, now: datetime) -> DailyLimitReachedError:
+def daily_limit_error(
+    allowance: int, now: datetime, *, guest: bool = False
+) -> DailyLimitReachedError:
     """Return the refusal of a post by a user whose plan grants `allowance` messages a day."""
+    upgrade_url = "/auth/upgrade" if guest else "/subscribe/pro"
+    way = "as a user" if guest else "with Pro"
     resets_at = quota_resets_at(now)
     retry_after_s = max(1, int((resets_at - now).total_seconds()))
     return DailyLimitReachedError(
         f"your plan allows {allowance} messages a day; more from {resets_at:%H:%M} UTC, "
-        "or at once with Pro: POST /subscribe/pro",
+        f"or at once {way}: POST {upgrade_url}",
         extra={
             "limit": allowance,
             "resets_at": resets_at.isoformat(),
             "retry_after": retry_after_s,
-            "upgrade_url": "/subscribe/pro",
+            "upgrade_url": upgrade_url,
         },
         headers={"Retry-After": str(retry_after_s)},
     )
@@ -61,10 +65,12 @@ _REFUSALS: dict[Outcome, tuple[type[ThoughtflowError], str]] = {
 }
 
 
-def refusal(outcome: Outcome, *, allowance: int | None, now: datetime) -> ThoughtflowError | None:
+def refusal(
+    outcome: Outcome, *, allowance: int | None, now: datetime, guest: bool = False
+) -> ThoughtflowError | None:
     """Return why a message is not sent or shown; None if it is."""
     if outcome == "limit":
-        return daily_limit_error(allowance or 0, now)
+        return daily_limit_error(allowance or 0, now, guest=guest)
     error, detail = _REFUSALS.get(outcome, (None, ""))
     return error(detail) if error else None
 

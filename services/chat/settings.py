@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from libs.common.events import Entitlements
 from libs.common.settings import CommonSettings, split_names
 
 
@@ -10,6 +11,7 @@ class Settings(CommonSettings):
 
     Attributes:
         basic_messages_per_day: messages per UTC day of a user whom billing never spoke of.
+        guest_messages_per_day: the same for a guest; 0 leaves guests nothing to send.
         basic_models: ids of the models that such a user may choose, separated by commas; without
             one there is only the default model.
         gemini_model: the model that answers where the user chose none; everybody may name it.
@@ -17,14 +19,17 @@ class Settings(CommonSettings):
     """
 
     basic_messages_per_day: int = Field(default=20, ge=0)
+    guest_messages_per_day: int = Field(default=5, ge=0)
     basic_models: str = ""
     gemini_model: str = Field(default="gemini-3.8-flash", min_length=1)
     reply_deadline_s: int = Field(default=600, ge=60, le=86_400)
 
-    @property
-    def basic_model_ids(self) -> tuple[str, ...]:
-        """Return `basic_models` one by one."""
-        return split_names(self.basic_models)
+    def unbilled(self, *, guest: bool) -> Entitlements:
+        """Return what a user may do whom billing never spoke of."""
+        if guest:
+            return Entitlements(messages_per_day=self.guest_messages_per_day)
+        models = split_names(self.basic_models)
+        return Entitlements(messages_per_day=self.basic_messages_per_day, models=models)
 
     def chosen(self, model: str | None) -> str | None:
         """Return the model that the plan has to include: none if it is the default one."""

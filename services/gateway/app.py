@@ -14,15 +14,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from libs.common.edge import request_id_of, send_problem
 from libs.common.errors import NotFoundError, ThoughtflowError
 from libs.common.http import create_service
-from libs.common.identity import Identity, bearer_token
+from libs.common.identity import bearer_token
 from libs.common.server import STOPPING
 from services.gateway import api, archive_api, event_api, openai_api
 from services.gateway.consumers import consuming
+from services.gateway.credentials import Caller
 from services.gateway.limits import ResponseHeaders
 from services.gateway.posting import Exchange, post_and_wait, waiting_of
 from services.gateway.proxy import ClientGoneError, forward
 from services.gateway.resources import Resources, open_resources
-from services.gateway.routes import Access, Route, is_plain, route_of
+from services.gateway.routes import Access, Route, ensure_in_scope, is_plain, route_of
+from services.gateway.rules import RawHeaders
 from services.gateway.settings import Settings
 from services.gateway.sockets import serve_socket
 
@@ -141,7 +143,12 @@ class Gateway:
             raise NotFoundError("there is nothing at this path; see /docs")
         route = route_of(scope["method"], scope["path"])
         client_ip = _client_ip(res, scope, headers)
-        identity, extra = await _admit(res, route, headers, client_ip)
+        caller, extra = await _admit(res, route, headers, client_ip)
+        identity = caller.identity if caller else None
+        if caller is not None:
+            ensure_in_scope(caller.identity.scopes, scope["method"], scope["path"])
+            if caller.is_exchanged:
+                scope["headers"] = _authorized(scope["headers"], caller.token)
         if route.service is None:
             scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"] + [
                 (b"x-request-id", request_id.encode())
@@ -171,10 +178,10 @@ def _client_ip(res: Resources, scope: Scope, headers: Headers) -> str:
 
 async def _admit(
     res: Resources, route: Route, headers: Headers, client_ip: str
-) -> tuple[Identity | None, ResponseHeaders]:
+) -> tuple[Caller | None, ResponseHeaders]:
     """Let a request pass, and return whose it is and what the answer says about the limit.
 
-    A caller without a valid token counts for its address, so that guessing tokens is limited too.
+    A caller without a valid token or key counts for its address, so that guessing is limited too.
 
     Raises:
         UnauthenticatedError: the path wants a token and there is no valid one.
@@ -182,16 +189,24 @@ async def _admit(
     """
     if route.access is Access.UNLIMITED:
         return None, ()
-    identity, refusal = None, None
+    caller, refusal = None, None
     if route.access is Access.TOKEN:
         try:
-            identity = await res.verifier.verify(bearer_token(headers.get("authorization")))
+            token = bearer_token(headers.get("authorization"))
+            caller = await res.credentials.identify(token, client_ip)
         except ThoughtflowError as exc:
             refusal = exc
+    identity = caller.identity if caller else None
     extra = await res.limiter.admit(identity, client_ip, asyncio.get_running_loop().time())
     if refusal is not None:
         raise refusal
-    return identity, extra
+    return caller, extra
+
+
+def _authorized(headers: RawHeaders, token: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers with the access token that the services know, in the key's place."""
+    kept = [pair for pair in headers if pair[0] != b"authorization"]
+    return [*kept, (b"authorization", f"Bearer {token}".encode())]
 
 
 def _with_headers(send: Send, extra: ResponseHeaders) -> Send:

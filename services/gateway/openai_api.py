@@ -1,4 +1,4 @@
-"""The OpenAI bridge: `base_url=<gateway>/openai/v1`, and an access token for an API key.
+"""The OpenAI bridge: `base_url=<gateway>/openai/v1`, and an API key or access token as `api_key`.
 
 A completion is a hidden chatroom: what limits and answers messages does the same here.
 """

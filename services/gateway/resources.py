@@ -12,6 +12,7 @@ from libs.common.background import every
 from libs.common.identity import TokenVerifier
 from libs.common.multiplexed import MultiplexedRedis
 from services.gateway.cors import Cors
+from services.gateway.credentials import Credentials
 from services.gateway.feed import FeedStore
 from services.gateway.hub import Hub
 from services.gateway.lifetime import Draining, Sessions
@@ -39,7 +40,7 @@ class Resources:
     settings: Settings
     redis: Redis
     upstreams: Mapping[Service, Upstream]
-    verifier: TokenVerifier
+    credentials: Credentials
     limiter: Limiter
     clients: ClientAddresses
     hub: Hub
@@ -73,12 +74,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         document = MergedDocument()
         await stack.enter_async_context(document.loading(upstreams))
         await stack.enter_async_context(every(REFRESH_S, lambda: document.refresh(upstreams)))
+        verifier, limiter = TokenVerifier(settings.jwks_url), _limiter(settings, shared, sessions)
         yield Resources(
             settings,
             redis,
             upstreams,
-            TokenVerifier(settings.jwks_url),
-            _limiter(settings, shared, sessions),
+            Credentials(
+                upstreams["auth"],
+                verifier,
+                limiter,
+                sessions,
+                external_issuer=settings.external_issuer,
+            ),
+            limiter,
             ClientAddresses(parse_networks(settings.trusted_proxies)),
             hub,
             FeedStore(redis, shared),

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from libs.common.errors import LoginRequiredError
+from services.gateway.errors import ScopeMissingError
+
 Service = Literal["auth", "chat", "ai", "billing"]
 SERVICES: tuple[Service, ...] = ("auth", "chat", "ai", "billing")
 
@@ -40,6 +43,7 @@ _EXACT = {
     "/.well-known/jwks.json": Route("auth", Access.ANYONE),
     "/auth/logout": Route("auth", Access.TOKEN),
     "/auth/session": Route("auth", Access.TOKEN),
+    "/auth/upgrade": Route("auth", Access.TOKEN),
     "/event": _LIVE,
     "/ws/ticket": _LIVE,
     "/user/me/export": _LIVE,
@@ -61,6 +65,17 @@ _BY_FIRST_SEGMENT = {
     "subscription": Route("billing", Access.TOKEN),
     "invoice": Route("billing", Access.TOKEN),
 }
+
+
+_READABLE_BY_KEYS = frozenset({"/user/me", "/subscription/status"})
+"""What a key that may read sees of its user's account."""
+
+_OPEN_TO_KEYS = frozenset(
+    {"chatroom", "search", "usage", "openai", "agent", "model", "event", "ws"}
+)
+"""First segments of the paths that an API key opens: none of them manages an account."""
+
+_READING = frozenset({"GET", "HEAD"})
 
 
 def is_plain(raw_path: bytes, query: bytes) -> bool:
@@ -86,3 +101,22 @@ def route_of(method: str, path: str) -> Route:
     if route.service == "chat" and method == "GET" and _LIVE_REPLY.fullmatch(path):
         return _LIVE
     return route
+
+
+def ensure_in_scope(scopes: frozenset[str] | None, method: str, path: str) -> None:
+    """Refuse what the caller's API key is not for; a login, without scopes, is for everything.
+
+    Raises:
+        ScopeMissingError: another key could do this.
+        LoginRequiredError: no key can.
+    """
+    if scopes is None:
+        return
+    is_read = method in _READING
+    if path.split("/", 2)[1] in _OPEN_TO_KEYS:
+        if not (scopes & {"chat", "read"} if is_read else "chat" in scopes):
+            raise ScopeMissingError("read" if is_read else "chat")
+    elif not is_read or path not in _READABLE_BY_KEYS:
+        raise LoginRequiredError
+    elif "read" not in scopes:
+        raise ScopeMissingError("read")

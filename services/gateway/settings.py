@@ -74,6 +74,7 @@ class Settings(BaseServiceSettings):
         auth_url: where auth listens; several addresses, separated by commas, take turns. The same
             for `chat_url`, `ai_url` and `billing_url`.
         allowed_origins: comma-separated origins whose web pages may call the API in a browser.
+        external_issuer: `iss` of the other issuer's tokens that auth accepts; empty for none.
         trusted_proxies: comma-separated CIDRs whose `X-Forwarded-For` is believed.
         user_requests_per_minute: lasting rate of a user; 0 switches the limit off.
         user_burst: requests that a user who was idle may send at once.
@@ -92,6 +93,7 @@ class Settings(BaseServiceSettings):
     ai_url: Urls
     billing_url: Urls
     allowed_origins: Annotated[str, AfterValidator(_checked_origins)] = ""
+    external_issuer: str = ""
     trusted_proxies: Annotated[str, AfterValidator(_checked_networks)] = ""
     user_requests_per_minute: int = Field(default=600, ge=0, le=1_000_000)
     user_burst: int = Field(default=100, ge=1, le=100_000)

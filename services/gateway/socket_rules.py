@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from libs.common.errors import MalformedError, ValidationFailedError
+from services.gateway.errors import ScopeMissingError
 
 SUBPROTOCOL = "thoughtflow.v1"
 FEED = "feed"
@@ -43,7 +44,7 @@ class Auth(_Frame):
     """Who the client is; again later with a fresh token of the same user."""
 
     op: Literal["auth"]
-    token: str = Field(min_length=1, max_length=4096, pattern=r"^[A-Za-z0-9_.-]+$")
+    token: str = Field(min_length=1, max_length=8192, pattern=r"^[A-Za-z0-9_.-]+$")
 
 
 class Subscribe(_Frame):
@@ -104,6 +105,16 @@ def parse_frame(text: str | None) -> Frame:
             raise MalformedError("send frames as JSON text") from exc
         place = ".".join(str(part) for part in error["loc"][:4])[:100]
         raise ValidationFailedError(f"{place or 'frame'}: {error['msg']}") from exc
+
+
+def ensure_in_scope(scopes: frozenset[str] | None, frame: Frame) -> None:
+    """Refuse a frame that the caller's API key is not for; a login, without scopes, may send all.
+
+    Raises:
+        ScopeMissingError: it changes something, and the key only reads.
+    """
+    if scopes is not None and "chat" not in scopes and isinstance(frame, SendMessage | Stop):
+        raise ScopeMissingError("chat")
 
 
 def id_of(text: str | None) -> str | int | None:

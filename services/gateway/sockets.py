@@ -190,6 +190,7 @@ class _Socket:
         if self._user is None:
             raise UnauthenticatedError('send {"op": "auth", "token": ...} first')
         await self._admit()
+        rules.ensure_in_scope(self._user.identity.scopes, frame)
         return await self._user.act(frame)
 
     def _close_if_refused(self, error: ThoughtflowError) -> None:
@@ -208,7 +209,8 @@ class _Socket:
         await self._res.limiter.admit(identity, self._client_ip, self._clock())
 
     async def _authenticate(self, token: str) -> Document:
-        identity = await self._res.verifier.verify(token)
+        caller = await self._res.credentials.identify(token, self._client_ip)
+        identity, token = caller.identity, caller.token
         await self._admit(identity)
         if self._user is None:
             self._res.sockets.join(identity.user_id)

@@ -13,7 +13,17 @@ WITH_SCHEMA = EVERY_SERVICE | {"actions", "consumers", "models"}
 MODULES = {
     "ai": WITH_SCHEMA | {"api", "breaker", "catalogue", "chunks", "live", "model", "worker"},
     "auth": WITH_SCHEMA
-    | {"api", "codes", "derivation", "devices", "factors", "identifiers"}
+    | {
+        "access_errors",
+        "access_models",
+        "api",
+        "codes",
+        "derivation",
+        "devices",
+        "external",
+        "factors",
+        "identifiers",
+    }
     | {"refresh_tokens", "senders", "tokens"}
     | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
     "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},
@@ -23,7 +33,7 @@ MODULES = {
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
     | {"consumers", "events", "feed", "feed_live", "event_api", "posting", "archive_api"}
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
-    | {"presence", "revocations", "tickets"},
+    | {"presence", "revocations", "tickets", "credentials"},
 }
 MAY_BE_PACKAGES = {"actions", "api", "store"}
 """Roles that a service with several nouns splits by them."""

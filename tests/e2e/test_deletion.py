@@ -19,6 +19,7 @@ async def test_a_deleted_user_is_named_nowhere_within_thirty_seconds(
     """P3: with a reply under way, a subscription that is paid, and a feed that is open."""
     word = f"word{new_id().hex}"
     me = await person.call("PATCH", "/user/me", {"name": f"Ada {word}"})
+    await person.call("POST", "/user/me/api-key", {"name": word, "scopes": ["chat"]})
     await person.pay(stack.url("stripe"))
     room = await person.room()
     asked = (await person.post(room, f"What is a {word}?")).json()
@@ -56,7 +57,14 @@ async def test_a_deleted_user_is_named_nowhere_within_thirty_seconds(
     except AssertionError:
         pytest.fail(f"still named in {sorted(left)}")
     assert before >= {
-        *("auth.account", "auth.session", "auth.plan", "billing.customer", "billing.stripe_event"),
+        *(
+            "auth.account",
+            "auth.api_key",
+            "auth.session",
+            "auth.plan",
+            "billing.customer",
+            "billing.stripe_event",
+        ),
         *("billing.subscription", "billing.checkout", "chat.chatroom", "chat.message"),
         *("chat.entitlement", "ai.generation", "ai.usage_ledger", "ai.entitlement"),
         *("feed:*", "feed-ids:*"),

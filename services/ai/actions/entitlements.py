@@ -17,12 +17,15 @@ async def apply_subscription(res: Resources, event: SubscriptionChanged) -> None
         await store.upsert_entitlement(conn, event)
 
 
-async def list_models(res: Resources, user_id: UUID) -> list[Offer]:
-    """Return every model we know or the user may choose, the default one first."""
+async def list_models(res: Resources, user_id: UUID, *, guest: bool = False) -> list[Offer]:
+    """Return every model we know or the user may choose, the default one first.
+
+    A `guest` may choose none but that.
+    """
     async with res.db.acquire() as conn:
         granted = await store.models_of(conn, user_id)
     if granted is None:
-        granted = list(split_names(res.settings.basic_models))
+        granted = [] if guest else list(split_names(res.settings.basic_models))
     default = res.settings.gemini_model
     return [
         Offer(

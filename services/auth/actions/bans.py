@@ -5,11 +5,14 @@ from uuid import UUID
 from libs.common.clock import utc_now
 from libs.common.db import Connection
 from libs.common.identity import Identity
+from services.auth.access_errors import OwnAccountError, RoleMissingError
+from services.auth.access_models import ListedUser
 from services.auth.actions import audit
 from services.auth.actions.accounts import read_user
+from services.auth.actions.api_keys import end_keys
 from services.auth.actions.sessions import end_sessions
-from services.auth.errors import OwnAccountError, RoleMissingError, UserNotFoundError
-from services.auth.models import Identifier, ListedUser
+from services.auth.errors import UserNotFoundError
+from services.auth.models import Identifier
 from services.auth.resources import Resources
 from services.auth.store import bans, profiles, roles
 
@@ -30,7 +33,9 @@ async def list_users(
 
 
 async def ban(res: Resources, caller: Identity, user_id: UUID, *, reason: str) -> ListedUser:
-    """Let the user neither log in nor refresh, and end their sessions; again changes the reason.
+    """Let the user neither log in nor refresh; end their sessions and API keys.
+
+    Once more, it changes the reason and nothing else.
 
     Raises:
         RoleMissingError: the caller is no admin any more.
@@ -42,14 +47,15 @@ async def ban(res: Resources, caller: Identity, user_id: UUID, *, reason: str) -
         await bans.ban_account(conn, user_id, reason=reason, now=utc_now())
         banned = await _read(conn, user_id)
         if not was_banned:
+            keys = await end_keys(res, conn, user_id, reason="account")
             await end_sessions(res, conn, user_id, reason="account")
-            await audit.record(conn, "banned", subject=user_id, actor=caller.user_id)
+            await audit.record(conn, "banned", subject=user_id, actor=caller.user_id, keys=keys)
     res.relay.nudge()
     return banned
 
 
 async def unban(res: Resources, caller: Identity, user_id: UUID) -> ListedUser:
-    """Let the user log in again; sessions that ended stay ended.
+    """Let the user log in again; sessions and API keys that ended stay ended.
 
     Raises:
         RoleMissingError, OwnAccountError, UserNotFoundError: as `ban` has it.

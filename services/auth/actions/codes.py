@@ -10,19 +10,11 @@ from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import UserRegistered
 from services.auth import rules
+from services.auth.access_models import Challenge
 from services.auth.actions import addresses, factors, sends
 from services.auth.actions.sessions import grant, open_session
 from services.auth.errors import OtpAttemptsExceededError, OtpInvalidError
-from services.auth.models import (
-    Challenge,
-    Grant,
-    Guess,
-    Identifier,
-    OneTimeCode,
-    SentCode,
-    Session,
-    User,
-)
+from services.auth.models import Grant, Guess, Identifier, OneTimeCode, SentCode, Session, User
 from services.auth.resources import Resources
 from services.auth.store import accounts, codes
 from services.auth.store import addresses as store_addresses

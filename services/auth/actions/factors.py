@@ -13,18 +13,20 @@ from libs.common.db import Connection, Pool
 from libs.common.identity import Identity
 from services.auth import factors as arithmetic
 from services.auth import rules
-from services.auth.actions import audit
-from services.auth.actions.accounts import read_user
-from services.auth.actions.sessions import ensure_alive, grant, open_session
-from services.auth.errors import (
+from services.auth.access_errors import (
     FactorChallengeInvalidError,
     FactorExistsError,
     FactorInvalidError,
     FactorNeededError,
     FactorNotFoundError,
-    UserNotFoundError,
+    FactorUnavailableError,
 )
-from services.auth.models import Challenge, Factor, Grant, Identifier, ListedFactor
+from services.auth.access_models import Challenge, Factor, ListedFactor
+from services.auth.actions import audit
+from services.auth.actions.accounts import read_user
+from services.auth.actions.sessions import ensure_alive, grant, open_session
+from services.auth.errors import UserNotFoundError
+from services.auth.models import Grant, Identifier
 from services.auth.resources import Resources
 from services.auth.store import accounts, factors, profiles, sessions
 
@@ -59,16 +61,19 @@ async def begin(res: Resources, caller: Identity) -> tuple[str, str]:
 
     Raises:
         SessionRevokedError: the caller's login has ended.
+        FactorUnavailableError: they do not log in by one-time code.
         FactorExistsError: they have a factor.
     """
     secret = res.factors.make_secret()
     async with res.db.acquire() as conn, conn.transaction():
         await _lock(conn, caller)
+        identifier = (await read_user(conn, caller.user_id)).identifier
+        if identifier is None:
+            raise FactorUnavailableError
         sealed = res.factors.seal(secret, caller.user_id)
         if not await factors.upsert_factor(conn, Factor(caller.user_id, sealed, utc_now())):
             raise FactorExistsError
-        user = await read_user(conn, caller.user_id)
-    return secret, res.factors.uri(secret, user.identifier.value)
+    return secret, res.factors.uri(secret, identifier.value)
 
 
 async def confirm(res: Resources, caller: Identity, code: str) -> list[str]:

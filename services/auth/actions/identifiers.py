@@ -4,6 +4,7 @@ from uuid import UUID
 
 from libs.common import outbox
 from libs.common.clock import utc_now
+from libs.common.errors import AccountRequiredError
 from services.auth.actions import codes, sends
 from services.auth.actions.accounts import read_me, read_user
 from services.auth.actions.profiles import user_changed
@@ -24,10 +25,11 @@ async def send_codes(
 
     Raises:
         UserNotFoundError: the account was deleted after the token was issued.
+        AccountRequiredError: a guest has no present one; see `guests.upgrade`.
         IdentifierUnchangedError: the account is known by that already.
         ThoughtflowError: `codes.send_otp` refuses one of them; the first may have been sent.
     """
-    present = (await read_me(res, user_id)).identifier
+    present = await _present(res, user_id)
     if identifier == present:
         raise IdentifierUnchangedError
     new, old = [
@@ -58,11 +60,12 @@ async def change_identifier(
 
     Raises:
         UserNotFoundError: the account was deleted after the token was issued.
+        AccountRequiredError: a guest has no present one; see `guests.upgrade`.
         IdentifierUnchangedError: the account is known by that already.
         IdentifierTakenError: both codes are right, and the new identifier is another account's.
         AddressLimitError, OtpAttemptsExceededError, OtpInvalidError: as for any code, of either.
     """
-    present = (await read_me(res, user_id)).identifier
+    present = await _present(res, user_id)
     if identifier == present:
         raise IdentifierUnchangedError
     async with res.db.acquire() as conn:
@@ -88,3 +91,10 @@ async def change_identifier(
             await addresses.uncount_address(conn, counted.address_hash, since=counted.since)
     res.relay.nudge()
     return user
+
+
+async def _present(res: Resources, user_id: UUID) -> Identifier:
+    identifier = (await read_me(res, user_id)).identifier
+    if identifier is None:
+        raise AccountRequiredError
+    return identifier

@@ -41,7 +41,8 @@ async def change_me(
             raise PreconditionFailedError("it has changed meanwhile; read it again and repeat")
         await profiles.update_profile(conn, user_id, change)
         user = await read_user(conn, user_id)
-        await outbox.add(conn, user_changed(user))
+        if not user.guest:  # of whom nobody else has heard yet
+            await outbox.add(conn, user_changed(user))
     res.relay.nudge()
     return user
 

@@ -5,8 +5,9 @@ from libs.common.db import Pool
 from libs.common.errors import SessionRevokedError
 from libs.common.identity import Identity
 from services.auth import rules
+from services.auth.access_errors import FactorMissingError, RoleMissingError
 from services.auth.actions import audit
-from services.auth.errors import FactorMissingError, RoleMissingError, UserNotFoundError
+from services.auth.errors import UserNotFoundError
 from services.auth.models import Identifier, Role
 from services.auth.resources import Resources
 from services.auth.store import accounts, factors, roles

@@ -1,6 +1,7 @@
 """Sessions: opening, refreshing, listing and ending them."""
 
 import secrets
+from datetime import timedelta
 from uuid import UUID
 
 from libs.common import outbox
@@ -17,10 +18,17 @@ from services.auth.resources import Resources
 from services.auth.store import sessions
 
 _NONCE_BYTES = 16
+ROLE = "user"
+"""Of whoever shows no second factor: all that is no login by code, too."""
 
 
 async def open_session(
-    conn: Connection, user_id: UUID, *, device: str | None, has_factor: bool = False
+    conn: Connection,
+    user_id: UUID,
+    *,
+    device: str | None,
+    life: timedelta = rules.SESSION_LIFE,
+    has_factor: bool = False,
 ) -> Session:
     """Store a new session of the user; the last step of its transaction, see `audit.record`."""
     now = utc_now()
@@ -30,7 +38,7 @@ async def open_session(
         nonce=secrets.token_bytes(_NONCE_BYTES),
         generation=1,
         rotated_at=now,
-        expires_at=now + rules.SESSION_LIFE,
+        expires_at=now + life,
         revoked_at=None,
         device=device,
         has_factor=has_factor,
@@ -51,7 +59,8 @@ def grant(res: Resources, session: Session, *, generation: int, user: User) -> G
         role=rules.role_in(session, user.role),
         issued_at=utc_now(),
         ttl_s=ttl_s,
-        methods=rules.methods_of(session),
+        methods=() if user.guest else rules.methods_of(session),
+        guest=user.guest,
     )
     refresh_token = res.refresh_tokens.token(session.id, generation=generation, nonce=session.nonce)
     return Grant(access_token, refresh_token, ttl_s, user)

@@ -144,7 +144,7 @@ async def list_users(_: Support, who: Annotated[WhoIn, Query()], res: Res) -> Li
 
 @router.post("/user/{user_id}/ban")
 async def ban(user_id: UUID, body: BanIn, caller: Admin, res: Res) -> ListedUserOut:
-    """Ban somebody: their logins end within a second, and codes open nothing to them.
+    """Ban somebody: their logins and API keys end within a second, and codes open nothing to them.
 
     To them it is as if they had no account. Replies that are being written go on. You cannot ban
     yourself.

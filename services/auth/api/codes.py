@@ -6,10 +6,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.text import PlainText
+from services.auth.access_models import Challenge
 from services.auth.actions import accounts, codes
 from services.auth.api.parameters import Address, Device, IdentifierIn, Language, Res
 from services.auth.api.sessions import GrantOut
-from services.auth.models import Challenge, Channel
+from services.auth.models import Channel
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 

@@ -74,6 +74,7 @@ class UserOut(BaseModel):
     Attributes:
         plan: the plan in force.
         verified: whether a code has shown whose the identifier is.
+        guest: whether it has neither a phone number nor an e-mail address yet.
         locale: BCP 47, e.g. `de-AT`.
         timezone: as in the IANA database, e.g. `Europe/Vienna`.
         preferences: whatever clients keep here.
@@ -89,6 +90,7 @@ class UserOut(BaseModel):
     plan: Plan
     created_at: AwareDatetime
     verified: bool
+    guest: bool
     locale: str | None
     timezone: str | None
     preferences: dict[str, Any]

@@ -4,7 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.db import Connection
-from services.auth.models import Identifier, ListedUser
+from services.auth.access_models import ListedUser
+from services.auth.models import Identifier
 
 
 async def list_users(
@@ -40,6 +41,14 @@ async def list_users(
         limit,
     )
     return [ListedUser(**row) for row in rows]
+
+
+async def is_banned(conn: Connection, user_id: UUID) -> bool:
+    """Tell whether the account is banned; false where there is none."""
+    banned: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM account WHERE id = $1 AND banned_at IS NOT NULL)", user_id
+    )
+    return banned
 
 
 async def ban_account(conn: Connection, user_id: UUID, *, reason: str, now: datetime) -> None:

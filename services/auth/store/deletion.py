@@ -6,7 +6,7 @@ from libs.common.db import Connection
 
 
 async def delete_account(conn: Connection, user_id: UUID) -> None:
-    """Delete the account with its sessions."""
+    """Delete the account with its sessions and API keys."""
     await conn.execute("DELETE FROM account WHERE id = $1", user_id)
 
 

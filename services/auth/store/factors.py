@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.db import Connection
-from services.auth.models import Factor
+from services.auth.access_models import Factor
 
 
 async def upsert_factor(conn: Connection, factor: Factor) -> bool:

@@ -1,5 +1,6 @@
 """SQL of what accounts are known by."""
 
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -35,3 +36,32 @@ async def replace_identifier(conn: Connection, user_id: UUID, identifier: Identi
     except asyncpg.UniqueViolationError:
         return False
     return True
+
+
+async def upgrade_guest(
+    conn: Connection, user_id: UUID, identifier: Identifier, *, name: str | None, now: datetime
+) -> bool:
+    """Let the guest be known by the identifier, and by `name` if they have none.
+
+    Returns:
+        False if they are no guest any more, or the identifier is another account's; then the
+        transaction is good for nothing but a rollback.
+    """
+    try:
+        upgraded = await conn.fetchval(
+            """
+            UPDATE account
+            SET phone = $2, email = $3, name = coalesce(name, $4), verified_at = $5, guest = false,
+                version = version + 1
+            WHERE id = $1 AND guest
+            RETURNING true
+            """,
+            user_id,
+            identifier.phone,
+            identifier.email,
+            name,
+            now,
+        )
+    except asyncpg.UniqueViolationError:
+        return False
+    return upgraded is not None

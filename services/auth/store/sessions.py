@@ -65,6 +65,11 @@ async def lower_sessions(conn: Connection, user_id: UUID) -> None:
     )
 
 
+async def touch_session(conn: Connection, session_id: UUID, now: datetime) -> None:
+    """Note that the session was used, where no refresh token tells it."""
+    await conn.execute("UPDATE session SET rotated_at = $2 WHERE id = $1", session_id, now)
+
+
 async def is_alive(conn: Connection, session_id: UUID, now: datetime) -> bool:
     """Tell whether the session has neither expired nor been ended."""
     alive: bool = await conn.fetchval(

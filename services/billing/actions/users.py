@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from libs.common import inbox
-from libs.common.events import UserChanged, UserRegistered
+from libs.common.events import Entitlements, UserChanged, UserRegistered
 from services.billing.actions.syncing import granted_by
 from services.billing.models import SubscriptionOut
 from services.billing.resources import Resources
@@ -33,11 +33,15 @@ async def _record(res: Resources, event: UserRegistered | UserChanged, *, versio
             )
 
 
-async def subscription_status(res: Resources, user_id: UUID) -> SubscriptionOut:
+async def subscription_status(
+    res: Resources, user_id: UUID, *, guest: bool = False
+) -> SubscriptionOut:
     """Return what the user has subscribed to; asks our own tables only."""
     async with res.db.acquire() as conn:
         known = await standings.standing_of(conn, user_id)
     granted = granted_by(res, known.standing.plan)
+    if guest:  # chat and ai know by themselves what guests may do
+        granted = Entitlements(messages_per_day=res.settings.guest_messages_per_day)
     return SubscriptionOut(
         plan=known.standing.plan,
         status=known.standing.status,

@@ -24,6 +24,7 @@ async def regenerate_reply(
     user_id: UUID,
     model: str | None,
     idempotency_key: str | None,
+    guest: bool = False,
 ) -> Posted:
     """Ask for another reply, which is shown in the place of the present one.
 
@@ -34,6 +35,7 @@ async def regenerate_reply(
         user_id: who asks.
         model: id of the model to be asked, None for the default.
         idempotency_key: the client's name of the request; the same one again asks for nothing.
+        guest: whether nobody knows who the user is.
 
     Raises:
         ChatroomNotFoundError: the room is not the user's.
@@ -56,12 +58,11 @@ async def regenerate_reply(
             model=res.settings.chosen(model),
             idempotency_key=idempotency_key,
             now=now,
-            basic_allowance=res.settings.basic_messages_per_day,
-            basic_models=res.settings.basic_model_ids,
+            unbilled=res.settings.unbilled(guest=guest),
             traceparent=outbox.traceparent(),
         )
 
-    return await accept(res, write, user_id=user_id, now=now)
+    return await accept(res, write, user_id=user_id, now=now, guest=guest)
 
 
 async def switch_path(

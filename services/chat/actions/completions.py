@@ -21,7 +21,12 @@ SWEEP_BATCH = 500
 
 
 async def complete(
-    res: Resources, *, user_id: UUID, messages: Sequence[tuple[str, str]], model: str | None = None
+    res: Resources,
+    *,
+    user_id: UUID,
+    messages: Sequence[tuple[str, str]],
+    model: str | None = None,
+    guest: bool = False,
 ) -> tuple[UUID, Posted]:
     """Post the last message of a conversation, under the limits of any post.
 
@@ -30,6 +35,7 @@ async def complete(
         user_id: who asks.
         messages: see `rules.fold_conversation`.
         model: id of the model to be asked, None for the default.
+        guest: whether nobody knows who the user is.
 
     Returns:
         The hidden room, and the message as it was posted with its ids.
@@ -47,7 +53,7 @@ async def complete(
         )
     chatroom_id = await _make_hidden_room(res, turns, user_id=user_id)
     try:
-        draft = Draft(user_id, chatroom_id, question, model=model)
+        draft = Draft(user_id, chatroom_id, question, guest=guest, model=model)
         posted = await posts.post_message(res, draft)
     except ThoughtflowError:
         async with res.db.acquire() as conn:

@@ -48,12 +48,11 @@ async def post_message(res: Resources, draft: Draft) -> Posted:
             reply_id=new_id(after=message_id),
             event_ids=[new_id(), new_id(), new_id()],
             now=now,
-            basic_allowance=res.settings.basic_messages_per_day,
-            basic_models=res.settings.basic_model_ids,
+            unbilled=res.settings.unbilled(guest=draft.guest),
             traceparent=traceparent(),
         )
 
-    return await accept(res, write, user_id=draft.user_id, now=now)
+    return await accept(res, write, user_id=draft.user_id, now=now, guest=draft.guest)
 
 
 async def accept(
@@ -62,6 +61,7 @@ async def accept(
     *,
     user_id: UUID,
     now: datetime,
+    guest: bool,
 ) -> Posted:
     """Run `write` until its ids sort behind those of the room; raise what it was refused for.
 
@@ -77,7 +77,7 @@ async def accept(
             if posted.outcome != "behind":
                 break
             last_id = posted.last_id
-    refused = rules.refusal(posted.outcome, allowance=posted.allowance, now=now)
+    refused = rules.refusal(posted.outcome, allowance=posted.allowance, now=now, guest=guest)
     if refused:
         raise refused
     res.relay.nudge()

@@ -50,6 +50,7 @@ async def edit_message(
             chatroom_id=chatroom_id,
             user_id=caller.user_id,
             content=body.content,
+            guest=caller.guest,
             edits=message_id,
             client_message_id=body.client_message_id,
             model=body.model,
@@ -80,6 +81,7 @@ async def regenerate_reply(
         user_id=caller.user_id,
         model=body.model if body else None,
         idempotency_key=idempotency_key,
+        guest=caller.guest,
     )
     return accepted(posted, chatroom_id, response)
 

@@ -50,5 +50,6 @@ async def complete(
         user_id=caller.user_id,
         messages=[(message.role, message.content) for message in body.messages],
         model=body.model,
+        guest=caller.guest,
     )
     return accepted(posted, chatroom_id, response)

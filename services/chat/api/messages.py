@@ -166,6 +166,7 @@ async def post_message(
             chatroom_id=chatroom_id,
             user_id=caller.user_id,
             content=body.content,
+            guest=caller.guest,
             client_message_id=body.client_message_id,
             model=body.model,
             idempotency_key=idempotency_key,

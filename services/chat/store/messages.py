@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.db import Connection
+from libs.common.events import Entitlements
 from services.chat.models import Draft, Message, Posted
 
 
@@ -16,13 +17,13 @@ async def post_message(
     reply_id: UUID,
     event_ids: list[UUID],
     now: datetime,
-    basic_allowance: int,
-    basic_models: tuple[str, ...],
+    unbilled: Entitlements,
     traceparent: str | None,
 ) -> Posted:
     """Store a post, its pending reply, its unit of quota and its events, all or nothing.
 
-    Locks the room and the user's quota until the statement's end.
+    Locks the room and the user's quota until the statement's end. `unbilled` is what counts where
+    billing never spoke of the user.
     """
     row = await conn.fetchrow(
         """
@@ -40,8 +41,8 @@ async def post_message(
         draft.model,
         draft.idempotency_key,
         now,
-        basic_allowance,
-        basic_models,
+        unbilled.messages_per_day,
+        unbilled.models,
         traceparent,
     )
     fields = dict(row)  # type: ignore[arg-type] # a function with OUT parameters gives one row

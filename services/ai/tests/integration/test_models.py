@@ -98,3 +98,13 @@ async def test_the_catalogue_wants_a_token(app: FastAPI) -> None:
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://ai") as client:
         assert (await client.get("/model")).status_code == 401
+
+
+async def test_a_guest_may_choose_the_default_model_alone(app: FastAPI, user_id: UUID) -> None:
+    issuer = TokenIssuer()
+    app.state.verifier = issuer.verifier()
+    headers = {"Authorization": f"Bearer {issuer.token(user_id, guest=True)}"}
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://ai", headers=headers
+    ) as guest:
+        assert len(await allowed(guest)) == 1

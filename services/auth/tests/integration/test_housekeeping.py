@@ -29,6 +29,10 @@ NEEDED = [
     ("address_count", "since = now() - interval '59 minutes'"),
     ("account", "created_at = now() - interval '6 days', verified_at = NULL"),
     ("account", "created_at = now() - interval '99 days'"),
+    (
+        "account",
+        "created_at = now() - interval '8 days', verified_at = NULL, guest = true, email = NULL",
+    ),
     ("code_delivery", "expires_at = now() - interval '23 hours'"),
     ("send_budget", "since = now() - interval '59 minutes'"),
 ]

@@ -8,8 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from libs.common.db import Connection, Pool
+from services.auth.access_errors import FactorMissingError, LastAdminError
 from services.auth.actions import roles
-from services.auth.errors import FactorMissingError, LastAdminError
 from services.auth.models import Identifier, Role
 from services.auth.settings import Settings
 from services.auth.tests.integration.authenticator import add_factor, challenge_of, verify

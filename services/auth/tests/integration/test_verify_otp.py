@@ -23,7 +23,7 @@ async def test_a_right_code_opens_a_session_and_verifies_the_account(ada: Person
     assert set(body) == {"access_token", "token_type", "expires_in", "refresh_token", "user"}
     assert (body["token_type"], body["expires_in"]) == ("bearer", 900)
     user = body["user"]
-    account = {"id", "phone", "email", "plan", "created_at", "verified", "version"}
+    account = {"id", "phone", "email", "plan", "created_at", "verified", "guest", "version"}
     assert set(user) == account | {"name", "locale", "timezone", "preferences"}
     assert (user["email"], user["phone"], user["name"]) == (ada.email, None, "Ada")
     assert user["verified"] is True

@@ -5,9 +5,9 @@ import pyotp
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from services.auth.errors import FactorAttemptsExceededError
+from services.auth.access_errors import FactorAttemptsExceededError
+from services.auth.access_models import Factor
 from services.auth.factors import FactorMaker, challenge_hash, make_challenge
-from services.auth.models import Factor
 from services.auth.rules import ensure_factor_guesses_left
 
 ADA, BOB = UUID(int=1), UUID(int=2)

@@ -101,3 +101,39 @@ def test_a_test_number_has_its_code_until_its_last_day_is_over() -> None:
 def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Settings(**GOOD | bad)
+
+
+ISSUER = {
+    "external_issuer": "https://login.example.com/",
+    "external_jwks_url": "https://login.example.com/jwks.json",
+    "external_audience": "chats",
+}
+
+
+@pytest.mark.parametrize("missing", sorted(ISSUER))
+def test_another_issuer_is_set_as_a_whole_or_not_at_all(missing: str) -> None:
+    assert Settings(**GOOD | ISSUER).external_issuer
+    assert not Settings(**GOOD | dict.fromkeys(ISSUER, "")).external_issuer
+    with pytest.raises(ValidationError, match="EXTERNAL_AUDIENCE are set together"):
+        Settings(**GOOD | ISSUER | {missing: ""})
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"external_issuer": "thoughtflow"}, "as which auth itself signs"),
+        ({"external_jwks_url": "file:///etc/keys"}, "external_jwks_url"),
+        (
+            {
+                **SENDERS,
+                "otp_sender": "smtp",
+                "environment": "production",
+                "external_jwks_url": "http://login.example.com/jwks.json",
+            },
+            "not https://",
+        ),
+    ],
+)
+def test_an_issuer_that_nobody_should_believe_is_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        Settings(**GOOD | ISSUER | changes)

@@ -11,6 +11,7 @@ import pytest
 
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
+from libs.common.events import Entitlements
 from libs.common.testing import TokenIssuer
 from services.chat.models import Draft
 from services.chat.store import messages as store
@@ -53,8 +54,7 @@ async def posting(conn: Connection, room_id: UUID, user_id: UUID) -> AsyncIterat
             reply_id=new_id(after=message_id),
             event_ids=[new_id() for _ in range(3)],
             now=utc_now(),
-            basic_allowance=5,
-            basic_models=(),
+            unbilled=Entitlements(messages_per_day=5),
             traceparent=None,
         )
         yield message_id

@@ -115,7 +115,18 @@ class FakeServices:
         }
         self.planned[target] = (202, accepted)
 
-    def token(self, user_id: UUID, session_id: UUID | None = None, *, age_s: int = 0) -> str:
+    def exchange(self, token: str) -> None:
+        """Answer as auth does when it is asked about an API key."""
+        self.planned["POST /exchange"] = (200, {"access_token": token, "expires_in": 900})
+
+    def token(
+        self,
+        user_id: UUID,
+        session_id: UUID | None = None,
+        *,
+        age_s: int = 0,
+        scope: str | None = None,
+    ) -> str:
         now = int(time.time()) - age_s
         claims = {
             "iss": "thoughtflow",
@@ -126,7 +137,7 @@ class FakeServices:
             "iat": now,
             "exp": now + 900,
             "role": "user",
-        }
+        } | ({} if scope is None else {"scope": scope})
         headers = {"kid": "k1", "typ": "at+jwt"}
         return jwt.encode(claims, self.key, algorithm="EdDSA", headers=headers)
 
