@@ -85,7 +85,9 @@ class Relay:
             rows = await conn.fetch(
                 """
                 DELETE FROM outbox
-                WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
+                WHERE id = ANY (ARRAY( -- IN would read the whole table, rows long dead included
+                    SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+                ))
                 RETURNING id, event_id, type, payload, traceparent
                 """,
                 BATCH,

@@ -244,6 +244,10 @@ BEGIN
          '', p_model, NULL, NULL, p_now, NULL);
     UPDATE chatroom SET last_message_id = p_reply_id, leaf_id = p_reply_id, active_at = p_now
     WHERE id = p_chatroom_id;
+    -- Before what other devices are told, for somebody waits for the reply.
+    IF room.open_reply_id IS NULL THEN
+        PERFORM announce_next_reply(p_chatroom_id, p_event_ids, p_now, p_traceparent);
+    END IF;
     IF NOT room.hidden THEN
         INSERT INTO outbox (event_id, type, payload, traceparent)
         VALUES (p_event_ids[2], 'chat.message_changed.v1', json_build_object(
@@ -252,9 +256,6 @@ BEGIN
             'content', p_content, 'client_message_id', p_client_message_id,
             'parent_id', parent_id, 'reply_id', p_reply_id, 'created_at', p_now
         )::text, p_traceparent);
-    END IF;
-    IF room.open_reply_id IS NULL THEN
-        PERFORM announce_next_reply(p_chatroom_id, p_event_ids, p_now, p_traceparent);
     END IF;
 END $$;
 

@@ -167,7 +167,7 @@ async def test_the_document_shows_public_paths_of_services_and_gateway(
 
     own = {
         "/chatroom/{chatroom_id}/message/{reply_id}/stream",
-        *("/chatroom/{chatroom_id}/stream", "/event", "/ws/ticket"),
+        *("/chatroom/{chatroom_id}/stream", "/event", "/ws/ticket", "/user/me/export"),
         *("/openai/v1/chat/completions", "/openai/v1/models"),
     }
     assert paths == {"/user/me", "/chatroom"} | own
