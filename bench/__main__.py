@@ -23,6 +23,7 @@ from bench import (
     posting,
     report,
     streaming,
+    verifying,
 )
 from bench.measures import Outcome, VoidError
 from bench.plan import Plan
@@ -32,6 +33,7 @@ from deploy.local.terminal import say
 
 BENCHMARKS: dict[str, Callable[[System, Plan], Awaitable[Outcome]]] = {
     "gateway_forwarding": gateway_forwarding.run,
+    "verifying": verifying.run,
     "listing": listing.run,
     "posting": posting.run,
     "post_to_consumer": post_to_consumer.run,
