@@ -18,6 +18,7 @@ from bench import (
     idle_connections,
     listing,
     load,
+    logging_in,
     machine,
     post_to_consumer,
     posting,
@@ -34,6 +35,7 @@ from deploy.local.terminal import say
 BENCHMARKS: dict[str, Callable[[System, Plan], Awaitable[Outcome]]] = {
     "gateway_forwarding": gateway_forwarding.run,
     "verifying": verifying.run,
+    "logging_in": logging_in.run,
     "listing": listing.run,
     "posting": posting.run,
     "post_to_consumer": post_to_consumer.run,
