@@ -22,6 +22,7 @@ from deploy.local.ports import RabbitMQPorts, next_free
 from deploy.local.servers import Postgres, RabbitMQ, Valkey
 from libs.common.db import Connection
 
+pytest_plugins = ("tests.leaks",)
 ROOT = Path(__file__).parent
 SCHEMAS = ("auth", "chat", "ai", "billing")
 PASSWORD = "only-for-tests-0123456789"

@@ -18,11 +18,13 @@ from bench import (
     idle_connections,
     listing,
     load,
+    logging_in,
     machine,
     post_to_consumer,
     posting,
     report,
     streaming,
+    verifying,
 )
 from bench.measures import Outcome, VoidError
 from bench.plan import Plan
@@ -32,6 +34,8 @@ from deploy.local.terminal import say
 
 BENCHMARKS: dict[str, Callable[[System, Plan], Awaitable[Outcome]]] = {
     "gateway_forwarding": gateway_forwarding.run,
+    "verifying": verifying.run,
+    "logging_in": logging_in.run,
     "listing": listing.run,
     "posting": posting.run,
     "post_to_consumer": post_to_consumer.run,

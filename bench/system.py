@@ -37,12 +37,14 @@ _SETTINGS = {
     "USER_BURST": "100000",
     "ANONYMOUS_REQUESTS_PER_MINUTE": "1000000",
     "ANONYMOUS_BURST": "100000",
+    "ADDRESS_SIGNUPS_PER_HOUR": "0",  # everybody comes from one address
+    "ADDRESS_SENDS_PER_HOUR": "0",
     # A reply of the emulator comes at once, so that we measure ourselves.
     "GEMINI_MODEL": "gemini-3.8-flash",
 }
 _START_S = 60.0
 _SERVICES = ("gateway", "chat", "ai")
-_WITH_DATABASE = ("chat", "ai")
+_WITH_DATABASE = ("auth", "chat", "ai")
 
 
 def _emulator(name: str) -> list[str]:

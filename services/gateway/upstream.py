@@ -16,7 +16,9 @@ from services.gateway.response import UpstreamResponse
 from services.gateway.settings import Address
 
 log = structlog.stdlib.get_logger()
-HEAD_TIMEOUT_S = 15.0
+HEAD_TIMEOUT_S = 14.0
+"""Clients are promised an answer within 15 seconds, whatever has become of a service."""
+
 BODY_IDLE_TIMEOUT_S = 60.0
 DOWN_S = 1.0
 """Seconds that an address which refused a connection is left alone."""

@@ -14,6 +14,7 @@ DOCUMENTS = [
 CODE = [*ROOT.glob("conftest.py"), *ROOT.glob("[bdlst]*/**/*.py")]
 TEST = re.compile(r"`(test_[a-z0-9_]+)`")
 FILE = re.compile(r"`((?:bench|deploy|docs|libs|services|tests)/[\w./-]+\.\w+)[`:]")
+ONE_TEST = re.compile(r"`([\w/.-]+\.py)::(test_\w+)`")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 NAMES = {
     name
@@ -29,4 +30,13 @@ def test_a_document_names_only_what_there_is(path: Path) -> None:
     missing = [name for name in TEST.findall(text) if name not in NAMES]
     missing += [name for name in FILE.findall(text) if not (ROOT / name).exists()]
     missing += [name for name in LINK.findall(text) if not (folder / name).exists()]
+    missing += [
+        f"{file}::{name}"
+        for file, name in ONE_TEST.findall(text)
+        if not re.search(rf"^(async )?def {name}\(", _read(ROOT / file), re.MULTILINE)
+    ]
     assert missing == []
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -29,6 +29,7 @@ async def tables(conn: Connection, schema: str) -> list[str]:
 async def test_another_services_tables_can_be_neither_read_nor_written(
     as_role: Connection, other: str
 ) -> None:
+    """P4: one schema for each service."""
     names = await tables(as_role, other)
     assert "outbox" in names, "the other service is migrated"
     for name in names:
@@ -62,3 +63,35 @@ async def test_nothing_can_be_made_outside_its_schema(as_role: Connection, state
 async def test_another_services_role_cannot_be_taken(as_role: Connection, other: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await as_role.execute(f"SET ROLE {other}")
+
+
+@pytest.mark.parametrize("role", SCHEMAS)
+async def test_a_role_is_no_administrator(as_role: Connection, role: str) -> None:
+    """P4: neither by its own right nor as a member of another."""
+    row = await as_role.fetchrow(
+        """
+        SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
+                AS is_more,
+            (SELECT count(*) FROM pg_auth_members m WHERE m.member = r.oid) AS memberships
+        FROM pg_roles r WHERE rolname = current_user
+        """
+    )
+    assert row is not None
+    assert (row["is_more"], row["memberships"]) == (False, 0)
+
+
+async def test_no_foreign_key_leaves_a_schema(postgres_url: str, database_urls: object) -> None:
+    """P4: and there are some that stay inside."""
+    conn = await asyncpg.connect(postgres_url.rpartition("/")[0] + "/thoughtflow")
+    rows = await conn.fetch(
+        """
+        SELECT f.relnamespace = t.relnamespace AS stays
+        FROM pg_constraint
+        JOIN pg_class f ON f.oid = conrelid
+        JOIN pg_class t ON t.oid = confrelid
+        WHERE contype = 'f'
+        """
+    )
+    await conn.close()
+    assert rows
+    assert all(row["stays"] for row in rows)

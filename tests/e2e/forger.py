@@ -18,9 +18,22 @@ from libs.common.clock import new_id
 from services.auth.tokens import Keyring
 
 WORDS = (
-    *("secret", "password", "changeme", "change-me", "jwt", "jwtsecret", "jwt_secret", "token"),
-    *("key", "private", "supersecret", "your-256-bit-secret", "thoughtflow", "auth", "auth_secret"),
-    *("development", "test", "admin", "root", "123456", "qwerty", "letmein", "default", "example"),
+    *("secret", "password", "changeme", "change-me", "jwt", "jwtsecret", "jwt_secret"),
+    *("jwt-secret", "token", "key", "private", "supersecret", "super-secret", "topsecret"),
+    *("top_secret", "secretkey", "secret_key", "secret-key", "mysecret", "my-secret"),
+    *("my_secret_key", "mysecretkey", "your-256-bit-secret", "your-secret-key"),
+    *("your_jwt_secret", "your-secret", "thisisasecret", "s3cr3t", "p4ssw0rd", "passw0rd"),
+    *("password1", "password123", "Password", "Passw0rd!", "pass", "pwd", "hunter2", "letmein"),
+    *("welcome", "monkey", "dragon", "iloveyou", "trustno1", "sunshine", "princess", "football"),
+    *("master", "shadow", "superman", "batman", "abc123", "admin", "admin123", "administrator"),
+    *("root", "toor", "guest", "user", "test", "test123", "testing", "tester", "demo"),
+    *("example", "sample", "default", "dev", "development", "devsecret", "staging", "prod"),
+    *("production", "local", "localhost", "server", "api", "apikey", "api_key", "api-key"),
+    *("app", "application", "auth", "auth_secret", "auth-secret", "AUTH_SECRET", "session"),
+    *("sessionsecret", "cookie", "signing", "signingkey", "hmac", "hs256", "HS256", "sha256"),
+    *("symmetric", "shared", "sharedsecret", "thoughtflow", "thoughtflow-secret", "gateway"),
+    *("0", "1", "123", "1234", "12345", "123456", "1234567890", "qwerty", "qwertyuiop", "none"),
+    *("null", "undefined", "changeit", "keyboardcat"),
 )
 Claims = dict[str, Any]
 
@@ -56,7 +69,8 @@ class Forger:
     def unsigned(self) -> list[str]:
         """J1: every way to say that there is no signature."""
         payload, signature = self.good.split(".")[1:]
-        heads = [self.header | {"alg": alg} for alg in ("none", "None", "NONE", "nOnE", "")]
+        names = ("none", "None", "NONE", "nOnE", " none", "none ", "none\x00", "", None, False)
+        heads = [self.header | {"alg": alg} for alg in names]
         heads += [{"typ": "at+jwt", "kid": self.jwk["kid"]}, {"alg": "none"}]
         return [
             f"{_packed(head)}.{payload}.{end}" for head in heads for end in ("", signature, "AA")
@@ -68,7 +82,9 @@ class Forger:
         public = Ed25519PublicKey.from_public_bytes(raw)
         pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        forms = [raw, pem, pem.strip(), der, self.jwk["x"].encode(), json.dumps(self.jwk).encode()]
+        told = json.dumps(self.jwk).encode()
+        forms = [raw, pem, pem.strip(), pem.replace(b"\n", b"\r\n"), der, self.jwk["x"].encode()]
+        forms += [told, b'{"keys": [%b]}' % told, raw.hex().encode(), base64.b64encode(der)]
         return [
             self._symmetric(secret, algorithm)
             for secret in (*forms, b"", self.jwk["kid"].encode())
@@ -108,6 +124,7 @@ class Forger:
             *({"kid": kid} for kid in kids),
             *({"kid": "mine", "jwk": {**jwk, "kid": "mine"}}, {"jwk": jwk}, {"jku": url}),
             *({"x5u": url}, {"x5c": ["AA"]}, {"kid": url, "jku": url}, {"crit": ["exp"]}, {}),
+            {"jwk": self.jwk, "jku": url},
         ]
         return [_signed(self.header | header, self.claims, mine) for header in headers]
 

@@ -23,6 +23,7 @@ from deploy.local.server import listens
 from deploy.local.stack import is_healthy
 from libs.common.db import Connection
 from libs.common.testing import eventually
+from tests import leaks
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -42,6 +43,7 @@ SETTINGS = {
     "ANONYMOUS_REQUESTS_PER_MINUTE": "0",
     "USER_REQUESTS_PER_MINUTE": "0",
     "ACCESS_TOKEN_TTL_S": "3600",
+    "LOG_LEVEL": "DEBUG",  # every line is looked through at the end
 }
 
 
@@ -91,6 +93,10 @@ class Stack:
             else listens(each["port"])
             for each in self.processes()
         )
+
+    def logs(self) -> list[Path]:
+        """Return the log file of every process that has run here, the launcher's too."""
+        return [self.log, *sorted(self.home.glob("logs/*.log"))]
 
     def content(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.home / "run.json").read_text())
@@ -181,6 +187,8 @@ class Stack:
     def stop(self) -> int:
         self._process.send_signal(signal.SIGINT)
         code = self._process.wait(60)
+        for path in self.logs():
+            leaks.heard(f"{path.stem} of {self.home.name}", path.read_text(errors="replace"))
         shutil.rmtree(self.home, ignore_errors=True)
         return code
 

@@ -74,9 +74,11 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def ensure_refused(stack: Stack, http: httpx2.AsyncClient, tokens: list[str]) -> None:
+async def ensure_refused(
+    stack: Stack, http: httpx2.AsyncClient, tokens: list[str], *, at_least: int = 2
+) -> None:
     """Try every token at every door: 401 with a code each, and not a word of it in a log."""
-    assert len(set(tokens)) > 1  # a list that came out empty shows nothing
+    assert len(set(tokens)) >= at_least  # a list that came out empty shows nothing
     async with asyncio.TaskGroup() as group:
         for door in doors(stack):
             group.create_task(_try(http, door, tokens))
@@ -115,35 +117,35 @@ async def test_a_token_without_a_signature_is_refused(
     stack: Stack, http: httpx2.AsyncClient, forger: Forger
 ) -> None:
     """J1: `none`, however it is spelt."""
-    await ensure_refused(stack, http, forger.unsigned())
+    await ensure_refused(stack, http, forger.unsigned(), at_least=36)
 
 
 async def test_a_public_key_is_no_secret(
     stack: Stack, http: httpx2.AsyncClient, forger: Forger
 ) -> None:
     """J2: HS256 to HS512 with the public key."""
-    await ensure_refused(stack, http, forger.confused())
+    await ensure_refused(stack, http, forger.confused(), at_least=36)
 
 
 async def test_a_token_that_was_changed_or_cut_is_refused(
     stack: Stack, http: httpx2.AsyncClient, forger: Forger
 ) -> None:
     """J3: no part of it counts without the others."""
-    await ensure_refused(stack, http, forger.tampered())
+    await ensure_refused(stack, http, forger.tampered(), at_least=17)
 
 
 async def test_a_token_does_not_say_which_key_is_ours(
     stack: Stack, http: httpx2.AsyncClient, forger: Forger
 ) -> None:
     """J4: `kid`, `jku`, `jwk`, `x5u`, `x5c`; nothing is fetched on its word."""
-    await ensure_refused(stack, http, forger.misdirected())
+    await ensure_refused(stack, http, forger.misdirected(), at_least=16)
 
 
 async def test_no_word_is_the_secret(
     stack: Stack, http: httpx2.AsyncClient, forger: Forger
 ) -> None:
     """J5: there is none to be guessed, only auth's key signs."""
-    await ensure_refused(stack, http, forger.guessed())
+    await ensure_refused(stack, http, forger.guessed(), at_least=100)
 
 
 async def test_a_token_tells_whose_it_is_and_nothing_personal(login: Login, forger: Forger) -> None:
@@ -161,7 +163,7 @@ async def test_auths_signature_alone_does_not_make_a_token_good(
     stack: Stack, http: httpx2.AsyncClient, forger: Forger
 ) -> None:
     """J7: expired, not yet valid, for others, of another type, or with a claim missing."""
-    await ensure_refused(stack, http, forger.inapt())
+    await ensure_refused(stack, http, forger.inapt(), at_least=16)
 
 
 async def test_one_kind_of_token_does_not_do_for_another(

@@ -2,6 +2,10 @@ from services.gateway.tests.integration.conftest import FakeServices, Start
 
 PAGE = "https://app.example"
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x"}
+OTHERS = (
+    *("https://evil.example", f"{PAGE}.evil.example", "https://evilapp.example", "null"),
+    *("http://app.example", f"{PAGE}:8443", f"{PAGE}/"),
+)
 NEEDED = {"retry-after", "ratelimit", "ratelimit-policy", "x-request-id", "location", "etag"}
 
 
@@ -29,8 +33,9 @@ async def test_a_page_of_an_allowed_origin_may_call_and_read_what_it_needs(
 
 
 async def test_a_page_of_another_origin_gets_no_permission(start_gateway: Start) -> None:
+    """G7: seven that look like the allowed one, or like none."""
     async with start_gateway(allowed_origins=PAGE) as client:
-        for origin in ("https://evil.example", f"{PAGE}.evil.example", "null"):
+        for origin in OTHERS:
             preflight = await client.options("/chatroom", headers={"Origin": origin, **PREFLIGHT})
             answer = await client.get("/auth/x", headers={"Origin": origin})
 

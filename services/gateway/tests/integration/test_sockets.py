@@ -175,7 +175,8 @@ async def test_an_idle_connection_without_subscriptions_is_closed_with_4408(
 async def test_a_ticket_opens_one_connection_and_appears_in_no_log(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "uvicorn")
+    caplog.set_level(logging.INFO, "uvicorn.error")  # another test's server may have raised it
     issued = await stage.client.post("/ws/ticket", headers=stage.headers())
     ticket = issued.json()["ticket"]
     query = f"?ticket={ticket}"
