@@ -65,7 +65,8 @@ class Keyring:
         """Return an access token (RFC 9068) that is good for `ttl_s` seconds.
 
         With `scopes` it may do no more than they say. `methods` say how the user has shown who they
-        are (RFC 8176); the level (`acr`) is that of NIST SP 800-63B, two with a second factor.
+        are (RFC 8176). `acr` is a word of ours, and claims no level of NIST's: both steps show what
+        somebody has.
         """
         now = int(issued_at.timestamp())
         claims: dict[str, Any] = {
@@ -79,7 +80,7 @@ class Keyring:
             "role": role,
         }
         if methods:
-            claims |= {"amr": list(methods), "acr": "aal2" if "mfa" in methods else "aal1"}
+            claims |= {"amr": list(methods), "acr": "two_steps" if "mfa" in methods else "one_step"}
         if scopes is not None:
             claims["scope"] = " ".join(scopes)
         if guest:

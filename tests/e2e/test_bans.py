@@ -73,7 +73,7 @@ async def test_a_ban_closes_connections_and_ends_logins_within_five_seconds(stac
             again.append(await http.post("/auth/verify-otp", json={**each, "otp": otp}))
 
     claims = jwt.decode(admin["access_token"], options={"verify_signature": False})
-    assert (claims["role"], claims["acr"]) == ("admin", "aal2")
+    assert (claims["role"], claims["acr"]) == ("admin", "two_steps")
     assert banned["ban_reason"] == "spam"
     assert any("session.revoked" in line for line in told)
     assert closed_after_s < 5

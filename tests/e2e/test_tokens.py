@@ -153,7 +153,7 @@ async def test_a_token_tells_whose_it_is_and_nothing_personal(login: Login, forg
     claims = forger.claims
 
     assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp", "role", "amr", "acr"}
-    assert (claims["amr"], claims["acr"]) == (["otp"], "aal1")
+    assert (claims["amr"], claims["acr"]) == (["otp"], "one_step")
     assert claims["sub"] == login["user"]["id"]
     assert 0 < claims["exp"] - claims["iat"] <= 3600
     assert not {claims["jti"], claims["sid"]} & {claims["sub"]}

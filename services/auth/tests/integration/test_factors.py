@@ -77,8 +77,8 @@ async def test_code_and_factor_open_a_session_whose_tokens_say_so_also_later(
     confirmed = (await ada.refresh(first["refresh_token"])).json()
     for each in (login, refreshed, confirmed):
         claims = claims_of(each)
-        assert (claims["amr"], claims["acr"]) == (["otp", "mfa"], "aal2")
-    assert (claims_of(first)["amr"], claims_of(first)["acr"]) == (["otp"], "aal1")
+        assert (claims["amr"], claims["acr"]) == (["otp", "mfa"], "two_steps")
+    assert (claims_of(first)["amr"], claims_of(first)["acr"]) == (["otp"], "one_step")
 
 
 async def test_a_login_from_before_the_factor_stays_as_weak_as_it_was(ada: Person) -> None:
@@ -87,7 +87,7 @@ async def test_a_login_from_before_the_factor_stays_as_weak_as_it_was(ada: Perso
 
     refreshed = (await ada.refresh(other["refresh_token"])).json()
 
-    assert claims_of(refreshed)["acr"] == "aal1"
+    assert claims_of(refreshed)["acr"] == "one_step"
 
 
 async def test_confirming_shows_ten_recovery_codes_and_the_list_how_many_are_left(
@@ -128,7 +128,7 @@ async def test_a_fresh_code_removes_the_factor_and_what_logins_owed_to_it(
 
     assert (removed.status_code, removed.content) == (204, b"")
     assert (await ada.call("GET", FACTOR, login)).json() == {"data": []}
-    assert claims_of((await ada.refresh(login["refresh_token"])).json())["acr"] == "aal1"
+    assert claims_of((await ada.refresh(login["refresh_token"])).json())["acr"] == "one_step"
     late = await verify(ada, pending, recovery_code=app.recovery_codes[4])
     assert (late.status_code, late.json()["code"]) == (401, "factor_challenge_invalid")
     assert "access_token" in await ada.log_in()
