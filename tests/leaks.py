@@ -25,6 +25,7 @@ UUID = re.compile(r"[0-9a-f-]{36}")
 FIELDS = {
     **dict.fromkeys(("otp", "present_otp"), "code"),
     **dict.fromkeys(("access_token", "refresh_token", "ticket", "key"), "token"),
+    **dict.fromkeys(("challenge", "secret", "recovery_code"), "token"),
     "email": "e-mail address",
     "phone": "phone number",
 }

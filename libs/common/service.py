@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -28,31 +29,34 @@ def main(
     name: str,
     settings_class: type[SettingsT],
     create_app: Callable[[SettingsT], ASGIApp],
-    commands: Mapping[str, Callable[[SettingsT], Awaitable[str]]] | None = None,
+    commands: Mapping[str, Callable[..., Awaitable[str]]] | None = None,
     **options: Any,
 ) -> None:
     """Serve, or with the argument `migrate` bring the service's schema up to date, or obey another.
 
-    Exits with 2 where a setting is missing or malformed, or the argument is unknown.
+    Exits with 2 where a setting is missing or malformed, or an argument is unknown.
 
     Args:
         name: of the service.
         settings_class: what it reads from its environment.
         create_app: makes its app.
-        commands: what else it can be told to do; each returns a line for people.
+        commands: what else it can be told to do; each takes the settings, and an argument for each
+            further parameter, and returns a line for people.
         options: of uvicorn, besides those of every service.
     """
-    command = sys.argv[1] if len(sys.argv) > 1 else "serve"
+    command, *arguments = sys.argv[1:] or ["serve"]
     commands = commands or {}
-    if command not in (known := ["serve", "migrate", *commands]):
-        print(f"usage: python -m services.{name} [{'|'.join(known)}]", file=sys.stderr)  # noqa: T201
+    wanted = {"serve": [], "migrate": [], **{each: _wanted(commands[each]) for each in commands}}
+    if command not in wanted or len(arguments) != len(wanted[command]):
+        known = "|".join(" ".join([each, *wanted[each]]) for each in wanted)
+        print(f"usage: python -m services.{name} [{known}]", file=sys.stderr)  # noqa: T201
         raise SystemExit(2)
     settings = load(settings_class)
     configure_logging(name, settings.log_level)
     if command == "serve":
         serve(create_app(settings), settings, **options)
     elif command in commands:
-        print(asyncio.run(_obey(commands[command](settings))))  # noqa: T201
+        print(asyncio.run(_obey(commands[command](settings, *arguments))))  # noqa: T201
     elif isinstance(settings, CommonSettings):
         asyncio.run(_migrate(name, settings.database_url))
 
@@ -68,6 +72,11 @@ def serve(app: ASGIApp, settings: BaseServiceSettings, **options: Any) -> None:
         server.run()
     if not server.started:
         raise SystemExit(STARTUP_FAILED)
+
+
+def _wanted(command: Callable[..., Any]) -> list[str]:
+    """Return what to call the arguments of a command: its parameters but for the settings."""
+    return [parameter.upper() for parameter in list(inspect.signature(command).parameters)[1:]]
 
 
 async def _obey(command: Awaitable[str]) -> str:

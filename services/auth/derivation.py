@@ -9,8 +9,10 @@ Purpose = Literal[
     "api-key",
     "delivery",
     "external-subject",
+    "factor",
     "identifier",
     "one-time-code",
+    "recovery-code",
     "refresh-token",
     "signing-key",
 ]

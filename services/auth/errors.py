@@ -196,8 +196,10 @@ class UserNotFoundError(NotFoundError):
 
     code = "user_not_found"
 
-    def __init__(self) -> None:
-        super().__init__("this account does not exist any more; sign up at /auth/signup")
+    def __init__(
+        self, detail: str = "this account does not exist any more; sign up at /auth/signup"
+    ) -> None:
+        super().__init__(detail)
 
 
 class IdentifierUnchangedError(ConflictError):

@@ -7,6 +7,8 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from services.auth.models import Identifier
+
 
 def normalise_phone(text: str) -> str:
     """Return `text` in E.164, e.g. `+14155552671`.
@@ -39,6 +41,17 @@ def normalise_email(text: str) -> str:
         raise PydanticCustomError(
             "invalid_email", "write an address such as ada@example.org"
         ) from exc
+
+
+def parse_identifier(text: str) -> Identifier:
+    """Return what an operator typed: an e-mail address if there is an @ in it, else a number.
+
+    Raises:
+        PydanticCustomError: it is neither.
+    """
+    if "@" in text:
+        return Identifier("email", normalise_email(text))
+    return Identifier("phone", normalise_phone(text))
 
 
 def country_of(phone: str) -> str | None:

@@ -11,16 +11,26 @@ from libs.common.identity import Scope
 
 IdentifierKind = Literal["phone", "email"]
 Channel = Literal["sms", "email"]
+Role = Literal["user", "support", "admin"]
+ROLES: tuple[Role, ...] = ("user", "support", "admin")
+"""Each may do what those before it may."""
+
 LogoutScope = Literal["local", "others", "global"]
 AuditAction = Literal[
     "api_key_deleted",
     "api_key_made",
     "api_key_rotated",
+    "banned",
+    "factor_added",
+    "factor_removed",
     "guest_upgraded",
     "login",
+    "recovery_code_used",
     "refresh_reused",
+    "role_changed",
     "session_ended",
     "signing_key_made",
+    "unbanned",
 ]
 AuditValue = str | int | bool | list[str] | None
 AuditDetail = Mapping[str, AuditValue]
@@ -69,6 +79,8 @@ class User:
     timezone: str | None = None
     preferences: dict[str, Any] = field(default_factory=dict)
     version: int = 1
+    role: Role = "user"
+    banned: bool = False
     guest: bool = False
 
     @property
@@ -126,6 +138,7 @@ class Session:
         expires_at: when the session ends, however often it is refreshed.
         revoked_at: when it was ended early.
         device: what logged in, e.g. `Firefox on Linux`.
+        has_factor: whether it passed the second factor that its user has now.
     """
 
     id: UUID
@@ -136,6 +149,7 @@ class Session:
     expires_at: datetime
     revoked_at: datetime | None
     device: str | None = None
+    has_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from services.auth.codes import CodeMaker
 from services.auth.courier import Courier
 from services.auth.derivation import derive_key
 from services.auth.external import ExternalVerifier
+from services.auth.factors import FactorMaker
 from services.auth.refresh_tokens import RefreshTokens
 from services.auth.senders import SEND_TIMEOUT_S, Sender
 from services.auth.settings import Settings
@@ -39,6 +40,7 @@ class Resources:
     subject_hash_key: bytes
     external: ExternalVerifier | None
     courier: Courier
+    factors: FactorMaker
 
 
 @asynccontextmanager
@@ -65,6 +67,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             subject_hash_key=derive_key(secret, "external-subject"),
             external=_external(settings),
             courier=Courier(db, await _open_senders(stack, settings), secret=secret),
+            factors=FactorMaker(secret),
         )
 
 

@@ -1,13 +1,16 @@
 """What makes a code or a refresh token good, dead or too much."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
+from uuid import UUID
 
+from services.auth.access_errors import FactorAttemptsExceededError, LastAdminError
+from services.auth.access_models import Factor
 from services.auth.errors import CountryNotAllowedError, OtpAttemptsExceededError, OtpCooldownError
-from services.auth.models import ApiKey, OneTimeCode, Session
+from services.auth.models import ROLES, ApiKey, OneTimeCode, Role, Session
 
 MAX_ATTEMPTS = 5
 MAX_SENDS = 10
@@ -41,6 +44,8 @@ verifiers and caches of the JWKS within five more each."""
 KEY_AFTERLIFE = timedelta(hours=2)
 """How long it is published after its successor began to sign: above the longest token's life."""
 
+CHALLENGE_LIFE = timedelta(minutes=5)
+"""How long a login waits for its second factor."""
 EXTERNAL_TOKEN_AGE = timedelta(days=1)
 """How old another issuer's token may be: so long we know whose account was deleted."""
 
@@ -119,6 +124,17 @@ def guesses_return_at(code: OneTimeCode, now: datetime) -> datetime | None:
     return None
 
 
+def ensure_factor_guesses_left(factor: Factor, now: datetime) -> None:
+    """Refuse to look at another code.
+
+    Raises:
+        FactorAttemptsExceededError: the account used up its `MAX_FAILURES` of `FAILURE_WINDOW`.
+    """
+    since = factor.failures_since
+    if since is not None and factor.failures >= MAX_FAILURES and now < since + FAILURE_WINDOW:
+        raise FactorAttemptsExceededError(retry_after_s=seconds_until(since + FAILURE_WINDOW, now))
+
+
 def network_of(address: str) -> str:
     """Return what an address is counted by: its /24 in IPv4, its /64 in IPv6.
 
@@ -158,6 +174,31 @@ def resend_in(sent_at: Sequence[datetime], now: datetime, *, pause: timedelta) -
 def has_ended(session: Session, now: datetime) -> bool:
     """Tell whether nothing can refresh the session any more."""
     return session.revoked_at is not None or session.expires_at <= now
+
+
+def role_in(session: Session, role: Role) -> Role:
+    """Return what the session's user, who has that role, may do in it."""
+    return role if session.has_factor else "user"
+
+
+def includes(role: Role, needed: Role) -> bool:
+    """Tell whether who has one role may do what another one may."""
+    return ROLES.index(role) >= ROLES.index(needed)
+
+
+def ensure_admin_remains(admins: Collection[UUID], *, without: UUID) -> None:
+    """Refuse a change after which nobody can undo it.
+
+    Raises:
+        LastAdminError: there is no admin but that one.
+    """
+    if not set(admins) - {without}:
+        raise LastAdminError
+
+
+def methods_of(session: Session) -> tuple[str, ...]:
+    """Return how the session's user has shown who they are, in the words of RFC 8176."""
+    return ("otp", "mfa") if session.has_factor else ("otp",)
 
 
 def has_key_ended(api_key: ApiKey, now: datetime) -> bool:

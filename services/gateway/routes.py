@@ -52,6 +52,7 @@ _EXACT = {
     "/subscription/cancelled": Route("billing", Access.ANYONE),
 }
 _BY_FIRST_SEGMENT = {
+    "admin": Route("auth", Access.TOKEN),
     "auth": Route("auth", Access.ANYONE),
     "user": Route("auth", Access.TOKEN),
     "chatroom": Route("chat", Access.TOKEN),

@@ -25,7 +25,8 @@ def all_errors() -> list[type[ThoughtflowError]]:
     for path in (ROOT / "libs/common").glob("*.py"):
         import_module(f"libs.common.{path.stem}")
     for service in SERVICES:
-        import_module(f"services.{service}.errors")
+        for path in (ROOT / "services" / service).glob("*errors.py"):
+            import_module(f"services.{service}.{path.stem}")
     return list(dict.fromkeys(_tree(ThoughtflowError)))
 
 

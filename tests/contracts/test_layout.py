@@ -13,7 +13,17 @@ WITH_SCHEMA = EVERY_SERVICE | {"actions", "consumers", "models"}
 MODULES = {
     "ai": WITH_SCHEMA | {"api", "breaker", "catalogue", "chunks", "live", "model", "worker"},
     "auth": WITH_SCHEMA
-    | {"api", "codes", "derivation", "devices", "external", "identifiers"}
+    | {
+        "access_errors",
+        "access_models",
+        "api",
+        "codes",
+        "derivation",
+        "devices",
+        "external",
+        "factors",
+        "identifiers",
+    }
     | {"refresh_tokens", "senders", "tokens"}
     | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
     "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},

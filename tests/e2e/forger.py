@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from libs.common.clock import new_id
+from libs.common.identity import CLAIMS
 from services.auth.tokens import Keyring
 
 WORDS = (
@@ -136,7 +137,7 @@ class Forger:
             *({"iat": now + 600}, {"aud": "other"}, {"aud": []}, {"iss": "other"}, {"iss": ""}),
             *({"sub": "x"}, {"sub": ""}, {"sid": "x"}),
         ]
-        missing = [{k: v for k, v in claims.items() if k != name} for name in claims]
+        missing = [{k: v for k, v in claims.items() if k != name} for name in CLAIMS]
         return [
             *(_signed(self.header, {**claims, **change}, self._key) for change in changes),
             *(_signed(self.header, each, self._key) for each in missing),

@@ -149,10 +149,11 @@ async def test_no_word_is_the_secret(
 
 
 async def test_a_token_tells_whose_it_is_and_nothing_personal(login: Login, forger: Forger) -> None:
-    """J6: ids, times and a role."""
+    """J6: ids, times, a role, and how the login was proved."""
     claims = forger.claims
 
-    assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp", "role"}
+    assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp", "role", "amr", "acr"}
+    assert (claims["amr"], claims["acr"]) == (["otp"], "one_step")
     assert claims["sub"] == login["user"]["id"]
     assert 0 < claims["exp"] - claims["iat"] <= 3600
     assert not {claims["jti"], claims["sid"]} & {claims["sub"]}

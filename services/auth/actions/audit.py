@@ -9,6 +9,7 @@ import orjson
 from libs.common.clock import utc_now
 from libs.common.db import Connection, Pool
 from services.auth.models import AuditAction, AuditDetail, AuditEntry, AuditValue
+from services.auth.resources import Resources
 from services.auth.store import audit
 
 _GENESIS = bytes(32)
@@ -47,6 +48,14 @@ async def record(
     digest = _hash(seq + 1, at, actor, subject, action, detail, prev_hash)
     entry = AuditEntry(seq + 1, at, actor, subject, action, detail, prev_hash, digest)
     await audit.insert_audit(conn, entry)
+
+
+async def list_latest(
+    res: Resources, *, subject: UUID | None, before: int | None, limit: int
+) -> list[AuditEntry]:
+    """Return up to `limit` entries ahead of number `before`, latest first; of one user if named."""
+    async with res.db.acquire() as conn:
+        return await audit.list_latest_audit(conn, subject=subject, before=before, limit=limit)
 
 
 async def verify(db: Pool) -> tuple[int, str]:

@@ -10,10 +10,11 @@ from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import UserRegistered
 from services.auth import rules
-from services.auth.actions import addresses, sends
+from services.auth.access_models import Challenge
+from services.auth.actions import addresses, factors, sends
 from services.auth.actions.sessions import grant, open_session
 from services.auth.errors import OtpAttemptsExceededError, OtpInvalidError
-from services.auth.models import Grant, Guess, Identifier, OneTimeCode, SentCode, User
+from services.auth.models import Grant, Guess, Identifier, OneTimeCode, SentCode, Session, User
 from services.auth.resources import Resources
 from services.auth.store import accounts, codes
 from services.auth.store import addresses as store_addresses
@@ -54,7 +55,7 @@ async def send_otp(
     identifier_hash = res.codes.identifier_hash(identifier)
     pause = sends.pause(res)
     async with res.db.acquire() as conn, conn.transaction():
-        code = await codes.lock_code(conn, identifier_hash, _fresh_code(res))
+        code = await codes.lock_code(conn, identifier_hash, _fresh_code(res, utc_now()))
         now = utc_now()  # after the wait for the lock
         rules.ensure_guesses_left(code, now)
         rules.ensure_may_send(code, now, pause=pause)
@@ -77,20 +78,20 @@ async def _send_nothing(res: Resources, identifier: Identifier) -> SentCode:
     """Open the time in which a test number's code is accepted, and its guesses are counted."""
     identifier_hash = res.codes.identifier_hash(identifier)
     async with res.db.acquire() as conn, conn.transaction():
-        code = await codes.lock_code(conn, identifier_hash, _fresh_code(res))
+        code = await codes.lock_code(conn, identifier_hash, _fresh_code(res, utc_now()))
         now = utc_now()
         rules.ensure_guesses_left(code, now)
         if rules.is_over(code, now):
-            code = _fresh_code(res, code.sent_at)
+            code = _fresh_code(res, now, code.sent_at)
             await codes.update_code(conn, identifier_hash, code)
     return SentCode(rules.seconds_until(code.expires_at, now), resend_in=0, otp=None)
 
 
-def _fresh_code(res: Resources, sent_at: tuple[datetime, ...] = ()) -> OneTimeCode:
+def _fresh_code(res: Resources, now: datetime, sent_at: tuple[datetime, ...] = ()) -> OneTimeCode:
     return OneTimeCode(
         id=new_id(),
         nonce=secrets.token_bytes(_NONCE_BYTES),
-        expires_at=utc_now() + timedelta(seconds=res.settings.otp_ttl_s),
+        expires_at=now + timedelta(seconds=res.settings.otp_ttl_s),
         attempts=0,
         used_at=None,
         sent_at=sent_at,
@@ -101,14 +102,16 @@ def _next_code(res: Resources, code: OneTimeCode, now: datetime) -> OneTimeCode:
     """Return what is sent now: a new code if the last is over, else that one; the send noted."""
     sent_at = (*rules.recent_sends(code.sent_at, now), now)
     if rules.is_over(code, now):
-        return _fresh_code(res, sent_at)
+        return _fresh_code(res, now, sent_at)
     return replace(code, sent_at=sent_at)
 
 
 async def verify_otp(
     res: Resources, identifier: Identifier, *, otp: str, address: str, device: str | None
-) -> Grant:
+) -> Grant | Challenge:
     """Trade a right code, once, for a session; the first one verifies and announces the account.
+
+    Who has a second factor gets a challenge instead, and no session before `factors.verify`.
 
     Raises:
         AddressLimitError: too many wrong codes came from the address's network.
@@ -126,10 +129,14 @@ async def verify_otp(
             if user is None:
                 raise invalid
             await sends.note_verified(conn, identifier)
-            session = await open_session(conn, user.id, device=device)
+            opened: Challenge | Session | None = await factors.challenge(conn, user.id)
+            if opened is None:
+                opened = await open_session(conn, user.id, device=device)
         await store_addresses.uncount_address(conn, counted.address_hash, since=counted.since)
     res.relay.nudge()
-    return grant(res, session, generation=session.generation, user=user)
+    if isinstance(opened, Challenge):
+        return opened
+    return grant(res, opened, generation=opened.generation, user=user)
 
 
 async def check(
@@ -183,9 +190,14 @@ async def _count_guess(
 
 
 async def _verify_account(conn: Connection, identifier: Identifier) -> User | None:
-    """Return the identifier's account, announced if this verified it; None if there is none."""
+    """Return the identifier's account, announced if this verified it.
+
+    None if there is none, and for who is banned: neither learns which.
+    """
     user = await accounts.lock_account(conn, identifier)
-    if user is None or user.verified:
+    if user is None or user.banned:
+        return None
+    if user.verified:
         return user
     await accounts.verify_account(conn, user.id, utc_now())
     await outbox.add(

@@ -16,7 +16,7 @@ from services.auth.actions.sessions import ROLE, open_session
 from services.auth.external import ExternalIdentity
 from services.auth.models import Exchanged, ExternalLogin, Session
 from services.auth.resources import Resources
-from services.auth.store import accounts, external_logins, sessions
+from services.auth.store import accounts, bans, external_logins, sessions
 
 
 async def exchange(res: Resources, credential: str) -> Exchanged:
@@ -25,7 +25,7 @@ async def exchange(res: Resources, credential: str) -> Exchanged:
     Raises:
         ApiKeyInvalidError, ApiKeyExpiredError: see `api_keys.exchange`.
         UnauthenticatedError, TokenExpiredError, UnavailableError: see `ExternalVerifier.identify`.
-        SessionRevokedError: the token was issued before its user logged out, or left.
+        SessionRevokedError: its user logged out or left since it was issued, or is banned.
     """
     if res.external is None or credential.startswith(PREFIX):
         return await api_keys.exchange(res, credential)
@@ -63,6 +63,8 @@ async def _log_in(
         user_id = await external_logins.find_user_id(conn, subject_hash)
         if user_id is not None:
             await accounts.share_account(conn, user_id)
+            if await bans.is_banned(conn, user_id):
+                raise SessionRevokedError
         login = await external_logins.lock_external_login(conn, subject_hash)
         if login.user_id != user_id:
             return None

@@ -5,11 +5,12 @@ from libs.common.clock import new_id, utc_now
 from libs.common.events import UserRegistered
 from libs.common.identity import Identity
 from services.auth import rules
-from services.auth.actions import addresses, audit, codes, sends
+from services.auth.access_models import Challenge
+from services.auth.actions import addresses, audit, codes, factors, sends
 from services.auth.actions.accounts import read_user
 from services.auth.actions.sessions import end_sessions, ensure_alive, grant, open_session
 from services.auth.errors import IdentifierTakenError, NotAGuestError, OtpInvalidError
-from services.auth.models import Grant, Identifier
+from services.auth.models import Grant, Identifier, Session
 from services.auth.resources import Resources
 from services.auth.store import accounts, guests, identifiers
 from services.auth.store import addresses as store_addresses
@@ -46,14 +47,15 @@ async def upgrade(
     otp: str,
     address: str,
     device: str | None,
-) -> tuple[Grant, bool]:
+) -> tuple[Grant | Challenge, bool]:
     """Let a guest be known by the identifier from now on, with all that is theirs; log them in.
 
     If the identifier has an account already, that is logged in to, and the guest stays as it is:
     two people's chats are not mixed, and one who finds that out can still go back.
 
     Returns:
-        The tokens, and whether they are of the guest's own account.
+        The tokens, or a challenge as of `codes.verify_otp`; and whether they are of the guest's own
+        account.
 
     Raises:
         NotAGuestError: the caller is known already.
@@ -71,6 +73,8 @@ async def upgrade(
             await ensure_alive(conn, caller)
             await sends.note_verified(conn, identifier)
             present = await accounts.lock_account(conn, identifier)
+            if present is not None and present.banned:
+                raise OtpInvalidError(attempts_left=rules.MAX_ATTEMPTS - guess.attempts)
             if present is not None and present.verified:
                 user, kept = present, False
             else:
@@ -89,7 +93,11 @@ async def upgrade(
                 )
                 await end_sessions(res, conn, user.id, reason="account")
                 await audit.record(conn, "guest_upgraded", subject=user.id, actor=user.id)
-            session = await open_session(conn, user.id, device=device)
+            opened: Challenge | Session | None = await factors.challenge(conn, user.id)
+            if opened is None:
+                opened = await open_session(conn, user.id, device=device)
         await store_addresses.uncount_address(conn, counted.address_hash, since=counted.since)
     res.relay.nudge()
-    return grant(res, session, generation=session.generation, user=user), kept
+    if isinstance(opened, Challenge):
+        return opened, kept
+    return grant(res, opened, generation=opened.generation, user=user), kept

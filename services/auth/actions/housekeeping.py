@@ -14,6 +14,7 @@ from services.auth.store import (
     codes,
     deliveries,
     external_logins,
+    factors,
     sessions,
 )
 
@@ -46,6 +47,7 @@ async def delete_stale(res: Resources) -> None:
         await addresses.delete_stale_addresses(conn, before=now - rules.ADDRESS_WINDOW, limit=BATCH)
         await deliveries.delete_stale_deliveries(conn, before=now - KEEP_DELIVERIES, limit=BATCH)
         await budgets.delete_stale_budgets(conn, before=now - rules.BUDGET_WINDOW, limit=BATCH)
+        await factors.delete_stale_challenges(conn, before=before, limit=BATCH)
         await sessions.delete_stale_sessions(conn, before=before, limit=BATCH)
         await accounts.delete_unverified_accounts(conn, before=now - KEEP_UNVERIFIED, limit=BATCH)
         external_before = now - rules.EXTERNAL_TOKEN_AGE - KEEP_STALE

@@ -19,6 +19,7 @@ from services.auth.store import sessions
 
 _NONCE_BYTES = 16
 ROLE = "user"
+"""Of whoever shows no second factor: all that is no login by code, too."""
 
 
 async def open_session(
@@ -27,6 +28,7 @@ async def open_session(
     *,
     device: str | None,
     life: timedelta = rules.SESSION_LIFE,
+    has_factor: bool = False,
 ) -> Session:
     """Store a new session of the user; the last step of its transaction, see `audit.record`."""
     now = utc_now()
@@ -39,6 +41,7 @@ async def open_session(
         expires_at=now + life,
         revoked_at=None,
         device=device,
+        has_factor=has_factor,
     )
     await sessions.insert_session(conn, session)
     await audit.record(
@@ -53,9 +56,10 @@ def grant(res: Resources, session: Session, *, generation: int, user: User) -> G
     access_token = res.keyring.sign(
         user_id=user.id,
         session_id=session.id,
-        role=ROLE,
+        role=rules.role_in(session, user.role),
         issued_at=utc_now(),
         ttl_s=ttl_s,
+        methods=() if user.guest else rules.methods_of(session),
         guest=user.guest,
     )
     refresh_token = res.refresh_tokens.token(session.id, generation=generation, nonce=session.nonce)

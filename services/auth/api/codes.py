@@ -3,9 +3,10 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.text import PlainText
+from services.auth.access_models import Challenge
 from services.auth.actions import accounts, codes
 from services.auth.api.parameters import Address, Device, IdentifierIn, Language, Res
 from services.auth.api.sessions import GrantOut
@@ -49,6 +50,22 @@ class SentOtpOut(BaseModel):
     otp: str | None = None
 
 
+class FactorRequiredOut(BaseModel):
+    """The code was right, and a second factor is wanted: send both to `next`.
+
+    Attributes:
+        challenge: stands for this login; keep it secret.
+        expires_in: seconds that it is accepted.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    status: Literal["factor_required"] = "factor_required"
+    next: Literal["/auth/verify-factor"] = "/auth/verify-factor"
+    challenge: str
+    expires_in: int
+
+
 @router.post("/signup", status_code=201)
 async def sign_up(body: SignUpIn, res: Res, address: Address) -> SignedUpOut:
     """Register a phone number or an e-mail address.
@@ -79,12 +96,17 @@ async def send_otp(
 
 
 @router.post("/verify-otp")
-async def verify_otp(body: VerifyOtpIn, res: Res, address: Address, device: Device) -> GrantOut:
+async def verify_otp(
+    body: VerifyOtpIn, res: Res, address: Address, device: Device
+) -> GrantOut | FactorRequiredOut:
     """Trade a one-time code for tokens.
 
-    A code works once and stands five guesses; an identifier stands 20 wrong ones a day.
+    A code works once and stands five guesses; an identifier stands 20 wrong ones a day. Who has a
+    second factor gets no tokens yet, but a challenge.
     """
     grant = await codes.verify_otp(
         res, body.identifier(), otp=body.otp, address=address, device=device
     )
+    if isinstance(grant, Challenge):
+        return FactorRequiredOut.model_validate(grant)
     return GrantOut.model_validate(grant)

@@ -3,8 +3,9 @@
 from fastapi import APIRouter
 
 from libs.common.http import CurrentUser
+from services.auth.access_models import Challenge
 from services.auth.actions import guests
-from services.auth.api.codes import VerifyOtpIn
+from services.auth.api.codes import FactorRequiredOut, VerifyOtpIn
 from services.auth.api.parameters import Address, Device, Res
 from services.auth.api.sessions import GrantOut
 
@@ -35,12 +36,15 @@ async def begin_as_guest(res: Res, address: Address, device: Device) -> GrantOut
 @router.post("/upgrade")
 async def upgrade(
     body: VerifyOtpIn, caller: CurrentUser, res: Res, address: Address, device: Device
-) -> UpgradeOut:
+) -> UpgradeOut | FactorRequiredOut:
     """Turn the guest who asks into a user, by a code from `/auth/send-otp`; the chats stay.
 
     The tokens in the answer replace the guest's, which end. Signing up before is not needed.
+    Where the identifier's account has a second factor, that is asked for as by `/auth/verify-otp`.
     """
     grant, kept = await guests.upgrade(
         res, caller, body.identifier(), otp=body.otp, address=address, device=device
     )
+    if isinstance(grant, Challenge):
+        return FactorRequiredOut.model_validate(grant)
     return UpgradeOut(**GrantOut.model_validate(grant).model_dump(), kept=kept)

@@ -40,7 +40,7 @@ async def lock_account(conn: Connection, identifier: Identifier) -> User | None:
         """
         SELECT account.id, phone, email, name, coalesce(plan.plan, 'basic') AS plan, created_at,
                verified_at IS NOT NULL AS verified, locale, timezone, preferences,
-               account.version, guest
+               account.version, role, banned_at IS NOT NULL AS banned, guest
         FROM account LEFT JOIN plan ON plan.user_id = account.id
         WHERE phone = $1 OR email = $2
         FOR UPDATE OF account
@@ -57,11 +57,12 @@ async def verify_account(conn: Connection, user_id: UUID, now: datetime) -> None
 
 
 async def delete_unverified_accounts(conn: Connection, *, before: datetime, limit: int) -> None:
-    """Delete up to `limit` accounts made before then and never verified, but for guests."""
+    """Delete up to `limit` accounts made before then and never verified; not guests, nor bans."""
     await conn.execute(
         """
         DELETE FROM account WHERE id IN (
-            SELECT id FROM account WHERE verified_at IS NULL AND NOT guest AND created_at < $1
+            SELECT id FROM account
+            WHERE verified_at IS NULL AND banned_at IS NULL AND NOT guest AND created_at < $1
             LIMIT $2 FOR UPDATE SKIP LOCKED
         )
         """,
@@ -76,7 +77,7 @@ async def find_user(conn: Connection, user_id: UUID) -> User | None:
         """
         SELECT account.id, phone, email, name, coalesce(plan.plan, 'basic') AS plan, created_at,
                verified_at IS NOT NULL AS verified, locale, timezone, preferences,
-               account.version, guest
+               account.version, role, banned_at IS NOT NULL AS banned, guest
         FROM account LEFT JOIN plan ON plan.user_id = account.id
         WHERE account.id = $1
         """,

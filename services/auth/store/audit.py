@@ -1,5 +1,8 @@
 """SQL of the audit log."""
 
+from typing import Any
+from uuid import UUID
+
 import orjson
 
 from libs.common.db import Connection
@@ -35,6 +38,24 @@ async def insert_audit(conn: Connection, entry: AuditEntry) -> None:
     )
 
 
+async def list_latest_audit(
+    conn: Connection, *, subject: UUID | None, before: int | None, limit: int
+) -> list[AuditEntry]:
+    """Return up to `limit` entries ahead of number `before`, latest first; of one user if named."""
+    rows = await conn.fetch(
+        """
+        SELECT seq, at, actor, subject, action, detail, prev_hash, hash
+        FROM audit
+        WHERE ($1::uuid IS NULL OR subject = $1) AND ($2::bigint IS NULL OR seq < $2)
+        ORDER BY seq DESC LIMIT $3
+        """,
+        subject,
+        before,
+        limit,
+    )
+    return [_entry(row) for row in rows]
+
+
 async def list_audit(conn: Connection, *, after: int, limit: int) -> list[AuditEntry]:
     """Return up to `limit` entries behind number `after`, oldest first."""
     rows = await conn.fetch(
@@ -45,4 +66,8 @@ async def list_audit(conn: Connection, *, after: int, limit: int) -> list[AuditE
         after,
         limit,
     )
-    return [AuditEntry(**{**row, "detail": orjson.loads(row["detail"])}) for row in rows]
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: Any) -> AuditEntry:
+    return AuditEntry(**{**row, "detail": orjson.loads(row["detail"])})

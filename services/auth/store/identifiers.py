@@ -12,7 +12,10 @@ from services.auth.models import Identifier
 async def release_identifier(conn: Connection, identifier: Identifier) -> None:
     """Delete a sign-up with the identifier that no code has verified: it was somebody else's."""
     await conn.execute(
-        "DELETE FROM account WHERE (phone = $1 OR email = $2) AND verified_at IS NULL",
+        """
+        DELETE FROM account
+        WHERE (phone = $1 OR email = $2) AND verified_at IS NULL AND banned_at IS NULL
+        """,
         identifier.phone,
         identifier.email,
     )

@@ -12,8 +12,8 @@ async def insert_session(conn: Connection, session: Session) -> None:
     await conn.execute(
         """
         INSERT INTO session
-            (id, user_id, nonce, generation, rotated_at, created_at, expires_at, device)
-        VALUES ($1, $2, $3, $4, $5, $5, $6, $7)
+            (id, user_id, nonce, generation, rotated_at, created_at, expires_at, device, has_factor)
+        VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8)
         """,
         session.id,
         session.user_id,
@@ -22,6 +22,7 @@ async def insert_session(conn: Connection, session: Session) -> None:
         session.rotated_at,
         session.expires_at,
         session.device,
+        session.has_factor,
     )
 
 
@@ -29,7 +30,8 @@ async def lock_session(conn: Connection, session_id: UUID) -> Session | None:
     """Return the session, locked until commit: those who refresh it queue up."""
     row = await conn.fetchrow(
         """
-        SELECT id, user_id, nonce, generation, rotated_at, expires_at, revoked_at, device
+        SELECT id, user_id, nonce, generation, rotated_at, expires_at, revoked_at, device,
+               has_factor
         FROM session WHERE id = $1 FOR UPDATE
         """,
         session_id,
@@ -49,6 +51,18 @@ async def rotate_session(conn: Connection, session_id: UUID, now: datetime) -> i
         now,
     )
     return generation
+
+
+async def raise_session(conn: Connection, session_id: UUID) -> None:
+    """Let the session count as one that passed the second factor."""
+    await conn.execute("UPDATE session SET has_factor = true WHERE id = $1", session_id)
+
+
+async def lower_sessions(conn: Connection, user_id: UUID) -> None:
+    """Let no session of the user count as one that passed a second factor."""
+    await conn.execute(
+        "UPDATE session SET has_factor = false WHERE user_id = $1 AND has_factor", user_id
+    )
 
 
 async def touch_session(conn: Connection, session_id: UUID, now: datetime) -> None:

@@ -55,10 +55,12 @@ class Person:
         headers = {"Authorization": f"Bearer {access_token}"}
         return await self.client.get("/user/me", headers=headers)
 
-    async def call(self, method: str, path: str, login: dict[str, Any]) -> httpx2.Response:
+    async def call(
+        self, method: str, path: str, login: dict[str, Any], body: Any = None
+    ) -> httpx2.Response:
         """Send a request with the login's access token."""
         headers = {"Authorization": f"Bearer {login['access_token']}"}
-        return await self.client.request(method, path, headers=headers)
+        return await self.client.request(method, path, headers=headers, json=body)
 
 
 def wrong(code: str) -> str:

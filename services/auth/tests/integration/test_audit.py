@@ -1,21 +1,19 @@
 """The audit log: complete, in order, and not to be changed unseen."""
 
 import asyncio
-import subprocess
-import sys
 from dataclasses import replace
 
 import asyncpg
 import pytest
 from fastapi import FastAPI
 
-from conftest import ROOT
 from libs.common.clock import new_id
 from libs.common.db import Connection, Pool
 from services.auth.actions import audit
 from services.auth.actions.audit import AuditBrokenError
 from services.auth.settings import Settings
 from services.auth.store.audit import list_audit
+from services.auth.tests.integration.command import run
 
 pytestmark = pytest.mark.integration
 
@@ -129,32 +127,12 @@ async def test_the_command_tells_whether_the_log_is_whole(
     db: Pool, conn: Connection, settings: Settings
 ) -> None:
     await write(db, 3)
-    whole = await asyncio.to_thread(run, "verify-audit", settings)
+    whole = await asyncio.to_thread(run, settings, "verify-audit")
     await tamper(conn, "DELETE FROM audit WHERE seq = 2")
-    broken = await asyncio.to_thread(run, "verify-audit", settings)
+    broken = await asyncio.to_thread(run, settings, "verify-audit")
 
     assert (whole.returncode, whole.stdout[:10]) == (0, "3 entries,")
     assert (broken.returncode, broken.stderr.strip()) == (
         1,
         "the audit log is broken: entry 2 is missing",
-    )
-
-
-def run(command: str, settings: Settings) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "ENVIRONMENT": "development",
-        "DATABASE_URL": settings.database_url,
-        "RABBITMQ_URL": settings.rabbitmq_url,
-        "REDIS_URL": settings.redis_url,
-        "JWKS_URL": settings.jwks_url,
-        "AUTH_SECRET": settings.auth_secret.get_secret_value(),
-        "OTP_SENDER": "mock",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "services.auth", command],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
     )

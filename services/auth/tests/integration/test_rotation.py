@@ -17,8 +17,8 @@ from services.auth.actions import keys
 from services.auth.api.sessions import JWKS_MAX_AGE_S
 from services.auth.app import KEYS_INTERVAL_S, create_app
 from services.auth.settings import Settings
+from services.auth.tests.integration.command import run
 from services.auth.tests.integration.person import SECRET, Person
-from services.auth.tests.integration.test_audit import run
 
 pytestmark = pytest.mark.integration
 
@@ -158,8 +158,8 @@ async def test_the_command_makes_a_key_that_waits_and_running_processes_publish_
 ) -> None:
     (old,) = await published(client)
 
-    first = await asyncio.to_thread(run, "rotate-keys", settings)
-    again = await asyncio.to_thread(run, "rotate-keys", settings)
+    first = await asyncio.to_thread(run, settings, "rotate-keys")
+    again = await asyncio.to_thread(run, settings, "rotate-keys")
     await keys.maintain(app.state.resources)
 
     assert first.returncode == 0, first.stderr

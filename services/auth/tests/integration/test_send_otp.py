@@ -84,6 +84,13 @@ async def test_an_expired_and_a_used_code_are_replaced(ada: Person, conn: Connec
     assert len(set(ids)) == 3
 
 
+async def test_a_code_that_replaces_another_lives_as_long_as_the_first(ada: Person) -> None:
+    """A6: also of somebody who has just used one."""
+    await ada.log_in()
+
+    assert (await ada.post("send-otp")).json()["expires_in"] == 300
+
+
 async def test_parallel_sends_share_one_code(ada: Person) -> None:
     codes = await asyncio.gather(*(ada.ask_code() for _ in range(10)))
 
