@@ -73,18 +73,19 @@ lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds
 
 ##@ Test it
 .PHONY: test test-unit test-integration test-contracts test-e2e test-chaos test-outages
-test: .installed-dev ## Run every test but chaos; five groups side by side, each with servers of its own
-	@$(MAKE) --no-print-directory --jobs 5 --output-sync=line --keep-going \
-		.test-accounts .test-live .test-local .test-model .test-whole
+test: .installed-dev ## Run every test but chaos; six groups side by side, each with servers of its own
+	@$(MAKE) --no-print-directory --jobs 6 --output-sync=line --keep-going \
+		.test-accounts .test-billing .test-live .test-local .test-model .test-whole
 	@echo "All tests passed"
 
-.PHONY: .test-accounts .test-live .test-local .test-model .test-whole
-.test-accounts: tested := libs services/auth services/billing
+.PHONY: .test-accounts .test-billing .test-live .test-local .test-model .test-whole
+.test-accounts: tested := services/auth
+.test-billing: tested := libs services/billing
 .test-live: tested := services/gateway
 .test-local: tested := deploy bench
 .test-model: tested := services/ai
 .test-whole: tested := tests services/chat
-.test-accounts .test-live .test-local .test-model .test-whole:
+.test-accounts .test-billing .test-live .test-local .test-model .test-whole:
 	@$(bin)/python -m pytest --quiet --no-header -m "not chaos" $(tested)
 
 test-unit: .installed-dev ## Run the tests that need no server

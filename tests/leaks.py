@@ -17,6 +17,8 @@ import pytest
 import structlog
 from typing_extensions import override
 
+from libs.common.telemetry import quieten_libraries
+
 EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 PHONE = re.compile(r"\+\d[\d ()-]{6,}")
 UUID = re.compile(r"[0-9a-f-]{36}")
@@ -152,6 +154,7 @@ def pytest_runtest_setup() -> None:
     if LEAKS not in root.handlers:
         root.addHandler(LEAKS)
     root.setLevel(logging.DEBUG)
+    quieten_libraries()
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:

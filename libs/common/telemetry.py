@@ -26,6 +26,12 @@ def configure_logging(service: str, level: str) -> None:
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
     )
     logging.basicConfig(stream=sys.stdout, level=logging.WARNING, force=True)
+    quieten_libraries()
+
+
+def quieten_libraries() -> None:
+    """Keep aiormq from writing whole messages, people's words among them, at any level."""
+    logging.getLogger("aiormq").setLevel(logging.INFO)
 
 
 def _stack_without_values(
