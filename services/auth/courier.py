@@ -24,6 +24,8 @@ SAFETY_NET_S = 1.0
 """Seconds between looks at the table when nobody nudged: another process may have died."""
 
 MAX_PAUSE_S = 30
+GRACE_S = 2.0
+"""Seconds that messages in the air get when the process ends: others would send them once more."""
 
 
 class Courier:
@@ -40,6 +42,9 @@ class Courier:
         self._seal = Seal(secret)
         self._lease = timedelta(seconds=SEND_TIMEOUT_S * (len(senders) + 1))
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_closing = False
 
     def serves(self, channel: Channel) -> bool:
         """Tell whether any sender does."""
@@ -62,12 +67,21 @@ class Courier:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Send in the background while the block runs; without a sender there is nothing to do."""
+        """Send in the background while the block runs, then let what is in the air land.
+
+        Without a sender there is nothing to do.
+        """
         if not self._senders:
             yield
             return
         async with in_background(self._send_forever()):
-            yield
+            try:
+                yield
+            finally:
+                self._is_closing = True
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GRACE_S):
+                        await self._idle.wait()
 
     async def send_due(self) -> int:
         """Try what is due, give up what came too late, and return how many were tried."""
@@ -77,9 +91,13 @@ class Courier:
             due = await deliveries.claim_due(conn, now=now, until=now + self._lease, limit=BATCH)
         # No connection is held while providers are talked to; all are done before one's failure,
         # the database's, is told.
-        outcomes = await asyncio.gather(
-            *(self._deliver(delivery) for delivery in due), return_exceptions=True
-        )
+        self._idle.clear()
+        try:
+            outcomes = await asyncio.gather(
+                *(self._deliver(delivery) for delivery in due), return_exceptions=True
+            )
+        finally:
+            self._idle.set()
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -124,7 +142,7 @@ class Courier:
         while True:
             self._wake.clear()
             try:
-                while await self.send_due() == BATCH:
+                while not self._is_closing and await self.send_due() == BATCH:
                     pass
             except Exception as exc:  # noqa: BLE001 - it must outlive any outage
                 log.warning("courier_failed", error=type(exc).__name__)
