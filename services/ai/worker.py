@@ -181,11 +181,14 @@ async def alive(database_url: str) -> AsyncIterator[Worker]:
 
 
 async def _hold(database_url: str, worker: Worker) -> "asyncpg.Connection[asyncpg.Record]":
-    conn = await asyncpg.connect(database_url, server_settings={"search_path": "ai"})
-    await store.hold_worker_lock(conn, worker.id)
-
     def on_stop(_conn: object, _pid: int, _channel: str, payload: object) -> None:
         worker.stop(UUID(str(payload)))
 
-    await conn.add_listener(channel_of(worker.id), on_stop)
+    conn = await asyncpg.connect(database_url, server_settings={"search_path": "ai"})
+    try:
+        await store.hold_worker_lock(conn, worker.id)
+        await conn.add_listener(channel_of(worker.id), on_stop)
+    except BaseException:
+        conn.terminate()  # else a process that ends meanwhile leaves a lock that nobody frees
+        raise
     return conn

@@ -32,6 +32,16 @@ from services.ai.worker import Writing
 pytestmark = pytest.mark.integration
 
 
+async def holder_of(conn: Connection, worker_id: int) -> int | None:
+    """Return the pid of the connection that holds a worker's lock."""
+    pid: int | None = await conn.fetchval(
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        " AND classid::bigint << 32 | objid::bigint = $1",
+        worker_id,
+    )
+    return pid
+
+
 @pytest.fixture
 def patient_relay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay that looks at the outbox when it is nudged, and hardly ever else."""
@@ -189,26 +199,17 @@ async def test_a_worker_holds_its_lock_and_takes_it_again_when_its_connection_is
 ) -> None:
     monkeypatch.setattr(worker, "CHECK_S", 0.05)
     async with worker.alive(settings.database_url) as me:
-
-        async def holder() -> int | None:
-            pid: int | None = await conn.fetchval(
-                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                " AND classid::bigint << 32 | objid::bigint = $1",
-                me.id,
-            )
-            return pid
-
-        first = await holder()
+        first = await holder_of(conn, me.id)
         assert first is not None
         await conn.execute("SELECT pg_terminate_backend($1)", first)
 
         async def held_again() -> bool:
-            return await holder() not in {None, first}
+            return await holder_of(conn, me.id) not in {None, first}
 
         assert await eventually(held_again, within_s=15)
 
     async def free() -> bool:
-        return await holder() is None
+        return await holder_of(conn, me.id) is None
 
     assert await eventually(free, within_s=15)
 
@@ -229,3 +230,27 @@ async def test_a_reply_is_announced_without_waiting_for_the_timer(
     assert await eventually(announced)
     await reply
     assert await eventually(announced)
+
+
+async def test_a_start_that_is_broken_off_leaves_no_lock(
+    conn: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    hold = store.hold_worker_lock
+
+    async def hold_and_hang(other: Connection, worker_id: int) -> None:
+        await hold(other, worker_id)
+        held.append(worker_id)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(store, "hold_worker_lock", hold_and_hang)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1), worker.alive(settings.database_url):
+            pass
+
+    assert len(held) == 1
+
+    async def free() -> bool:
+        return await holder_of(conn, held[0]) is None
+
+    assert await eventually(free, within_s=15)
