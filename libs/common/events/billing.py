@@ -11,16 +11,31 @@ Plan = Literal["basic", "pro"]
 
 
 class Entitlements(BaseModel):
-    """What a plan grants.
+    """What a plan grants; None is no limit, or the reader's own default one for rates.
 
     Attributes:
-        messages_per_day: messages per UTC day; None is no limit.
+        messages_per_day: messages per UTC day.
+        messages_per_month: messages per UTC calendar month.
+        tokens_per_day: tokens of prompts and replies per UTC day.
+        tokens_per_month: the same per UTC calendar month.
+        cost_micros_per_month: what the models may cost per UTC calendar month, in millionths of a
+            US dollar.
+        concurrent_replies: replies that may be queued or written at the same time.
+        requests_per_minute: lasting rate at the gateway.
+        burst: requests that may come at once at the gateway after a pause.
         models: ids of the models that the user may choose; empty means only the default one.
     """
 
     model_config = ConfigDict(frozen=True)
 
     messages_per_day: int | None = Field(ge=0)
+    messages_per_month: int | None = Field(default=None, ge=0)
+    tokens_per_day: int | None = Field(default=None, ge=0)
+    tokens_per_month: int | None = Field(default=None, ge=0)
+    cost_micros_per_month: int | None = Field(default=None, ge=0)
+    concurrent_replies: int | None = Field(default=None, ge=1)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    burst: int | None = Field(default=None, ge=1)
     models: tuple[str, ...] = ()
 
 

@@ -27,12 +27,14 @@ async def all_applied(conn: Connection, *, at_least: int = 1) -> None:
 
 
 async def test_who_was_never_heard_of_is_basic(billing: Billing, user_id: UUID) -> None:
-    assert await billing.status(user_id) == {
+    status = await billing.status(user_id)
+
+    assert status.pop("entitlements")["messages_per_day"] == 20
+    assert status == {
         "plan": "basic",
         "status": "none",
         "current_period_end": None,
         "cancel_at_period_end": False,
-        "entitlements": {"messages_per_day": 20, "models": []},
         "as_of": None,
     }
 
@@ -47,10 +49,7 @@ async def test_a_payment_makes_pro_and_reaches_chat_within_two_seconds(
 
     assert (changes[-1].plan, changes[-1].status) == ("pro", "active")
     assert changes[-1].entitlements.messages_per_day is None
-    assert (status["plan"], status["entitlements"]) == (
-        "pro",
-        {"messages_per_day": None, "models": []},
-    )
+    assert (status["plan"], status["entitlements"]["messages_per_day"]) == ("pro", None)
 
 
 @pytest.mark.parametrize("disturbance", [{"mode": "reverse"}, {"mode": "duplicate"}])
