@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from libs.common.outbox import Stored
+
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
 
 
@@ -130,6 +132,7 @@ class Posted:
     allowance: int | None
     used: int | None
     last_id: UUID
+    announced: list[Stored] | None
     content: str
     client_message_id: str | None
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from libs.common import outbox
 from libs.common.db import COMMAND_TIMEOUT_S, Connection
 from libs.common.events import AIReplyFailed, AIReplyReady, AIReplyStopped, MessagePosted
+from libs.common.outbox import Stored
 from services.ai.models import Charge, Claim, Running
 
 End = AIReplyReady | AIReplyFailed | AIReplyStopped
@@ -166,12 +167,15 @@ async def end_generation(
     *,
     worker: int,
     now: datetime,
-) -> bool:
+) -> Stored | None:
     """Store the end of an attempt with its ledger row and the event that announces it.
 
-    None of it, and false, if the attempt is no longer the newest, or has ended.
+    None of it, and None, if the attempt is no longer the newest, or has ended.
+
+    Returns:
+        The event as it was put into the outbox, to be published.
     """
-    ended = await conn.fetchval(
+    stored: Stored | None = await conn.fetchrow(
         """
         WITH ended AS (
             UPDATE generation SET status = $4, finish_reason = $5, problem_code = $6,
@@ -187,9 +191,9 @@ async def end_generation(
                 $12::bigint, $13::bigint, $14::bigint, $15::text, $16::bigint, $17::boolean, $8
             FROM ended
         )
-        INSERT INTO outbox (event_id, type, payload, traceparent)
-        SELECT $18, $19, $20, $21 FROM ended
-        RETURNING true
+        INSERT INTO outbox (event_id, type, payload, traceparent, due_at)
+        SELECT $18, $19, $20, $21, now() + interval '5 seconds' FROM ended
+        RETURNING id, event_id, type, payload, traceparent
         """,
         event.reply_id,
         event.attempt,
@@ -202,4 +206,4 @@ async def end_generation(
         *charge.columns(),
         *outbox.row(event),
     )
-    return ended is not None
+    return stored

@@ -80,7 +80,7 @@ async def accept(
     refused = rules.refusal(posted.outcome, allowance=posted.allowance, now=now, guest=guest)
     if refused:
         raise refused
-    res.relay.nudge()
+    res.relay.send(posted.announced or [])
     return posted
 
 

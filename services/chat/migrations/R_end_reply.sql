@@ -6,12 +6,12 @@ DROP FUNCTION IF EXISTS end_reply;
 -- before, the room is gone or the reply has ended. A reply without a word costs no quota: its unit
 -- goes back, if the UTC day that it was taken from is still counted.
 -- p_event_id: the event that told, NULL if none did. p_event_ids: as of announce_next_reply.
--- Returns whether something was announced.
+-- Returns what was put into the outbox.
 CREATE FUNCTION end_reply(
     p_event_id uuid, p_chatroom_id uuid, p_reply_id uuid, p_user_id uuid, p_status text,
     p_attempt integer, p_content text, p_model text, p_finish_reason text, p_problem jsonb,
     p_event_ids uuid[], p_now timestamptz, p_traceparent text
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS outbox[] LANGUAGE plpgsql AS $$
 DECLARE
     asked_at timestamptz;
 BEGIN
@@ -19,13 +19,13 @@ BEGIN
         INSERT INTO inbox (consumer, event_id) VALUES ('end_reply', p_event_id)
         ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
-            RETURN false;
+            RETURN '{}';
         END IF;
     END IF;
 
     PERFORM FROM chatroom WHERE id = p_chatroom_id FOR UPDATE; -- as a post does
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN '{}';
     END IF;
     UPDATE message SET status = p_status, attempt = p_attempt, content = p_content,
         model = coalesce(p_model, CASE attempt WHEN p_attempt THEN model END),
@@ -33,7 +33,7 @@ BEGIN
     WHERE chatroom_id = p_chatroom_id AND id = p_reply_id AND status IN ('queued', 'running')
     RETURNING created_at INTO asked_at;
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN '{}';
     END IF;
 
     IF p_status IN ('failed', 'stopped') AND p_content = '' THEN

@@ -30,7 +30,7 @@ async def regenerate_reply(
     row = await conn.fetchrow(
         """
         SELECT outcome, message_id, reply_id, parent_id, created_at, allowance, used, last_id,
-            content, client_message_id
+            content, client_message_id, announced
         FROM regenerate_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         """,
         user_id,

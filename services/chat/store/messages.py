@@ -27,7 +27,8 @@ async def post_message(
     """
     row = await conn.fetchrow(
         """
-        SELECT outcome, message_id, reply_id, parent_id, created_at, allowance, used, last_id
+        SELECT outcome, message_id, reply_id, parent_id, created_at, allowance, used, last_id,
+            announced
         FROM post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
         """,
         draft.user_id,
