@@ -33,7 +33,7 @@ MODULES = {
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
     | {"consumers", "events", "feed", "feed_live", "event_api", "posting", "archive_api"}
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
-    | {"presence", "revocations", "tickets", "credentials"},
+    | {"presence", "revocations", "tickets", "credentials", "grants"},
 }
 MAY_BE_PACKAGES = {"actions", "api", "store"}
 """Roles that a service with several nouns splits by them."""
