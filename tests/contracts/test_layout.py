@@ -27,7 +27,7 @@ MODULES = {
     | {"refresh_tokens", "senders", "tokens"}
     | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
     "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},
-    "chat": WITH_SCHEMA | {"api"},
+    "chat": WITH_SCHEMA | {"api", "backlog"},
     "gateway": EVERY_SERVICE
     | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
