@@ -1,30 +1,21 @@
-"""Billing over HTTP."""
+"""Buying Pro over HTTP, and the pages that a browser comes back to."""
 
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import HTMLResponse
 
 from libs.common.errors import AccountRequiredError
-from libs.common.exports import PATH
 from libs.common.http import CurrentUser, Problem
 from services.billing import pages
-from services.billing.actions import checkouts, exports, users, webhooks
+from services.billing.actions import checkouts
+from services.billing.api.parameters import Res
 from services.billing.errors import BillingUnavailableError
-from services.billing.models import CheckoutOut, Received, SubscriptionOut
-from services.billing.resources import Resources
+from services.billing.models import CheckoutOut
 
 log = structlog.stdlib.get_logger()
 router = APIRouter(tags=["billing"])
-
-
-def _resources(request: Request) -> Resources:
-    resources: Resources = request.app.state.resources
-    return resources
-
-
-Res = Annotated[Resources, Depends(_resources)]
 
 
 @router.post(
@@ -60,12 +51,6 @@ async def subscribe_pro(
     )
 
 
-@router.get("/subscription/status")
-async def subscription_status(user: CurrentUser, res: Res) -> SubscriptionOut:
-    """Return the caller's plan and what it grants."""
-    return await users.subscription_status(res, user.user_id, guest=user.guest)
-
-
 @router.get("/subscription/complete", response_class=HTMLResponse)
 async def complete_checkout(
     res: Res, session_id: Annotated[str, Query(pattern="^cs_[A-Za-z0-9_]{1,250}$")]
@@ -84,18 +69,3 @@ async def complete_checkout(
 async def cancelled_checkout() -> HTMLResponse:
     """Tell a person who left Stripe's page that nothing was paid; a page for browsers."""
     return HTMLResponse(pages.CANCELLED, headers=pages.HEADERS)
-
-
-@router.post("/webhook/stripe")
-async def receive_stripe_event(
-    request: Request, res: Res, stripe_signature: Annotated[str | None, Header()] = None
-) -> Received:
-    """Take an event from Stripe, signed with the endpoint's secret; repeats are welcome."""
-    await webhooks.receive_stripe_event(res, await request.body(), stripe_signature)
-    return Received()
-
-
-@router.get(PATH, include_in_schema=False)
-async def export_billing(user: CurrentUser, res: Res) -> Response:
-    """Return what billing knows of the caller: a part of their archive."""
-    return Response(await exports.export_billing(res, user.user_id), media_type="application/json")

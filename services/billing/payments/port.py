@@ -1,0 +1,44 @@
+"""What billing asks of Stripe."""
+
+from typing import Protocol
+from uuid import UUID
+
+from services.billing.models import Checkout, Customer, SessionState, Subscription
+
+
+class Payments(Protocol):
+    """Every method raises `BillingUnavailableError`."""
+
+    async def create_customer(self, user_id: UUID, *, idempotency_key: str) -> str:
+        """Return the id of a new Stripe customer, who has no more than our id."""
+
+    async def describe_customer(self, customer: Customer) -> None:
+        """Tell Stripe how the customer can be reached, as far as we know.
+
+        Raises:
+            CustomerGoneError: the customer was deleted at Stripe.
+        """
+
+    async def delete_customer(self, stripe_customer_id: str) -> None:
+        """Cancel all that the customer has subscribed to, at once, and delete them for good."""
+
+    async def open_checkout(
+        self, customer: Customer, *, success_url: str, cancel_url: str, idempotency_key: str
+    ) -> Checkout:
+        """Open a session in which the customer may buy Pro.
+
+        Raises:
+            CustomerGoneError: the customer was deleted at Stripe.
+        """
+
+    async def session_state(self, session_id: str) -> SessionState | None:
+        """Return what became of a session, None if Stripe does not know it."""
+
+    async def expire_session(self, session_id: str) -> SessionState | None:
+        """End a session unless it has ended, and return what became of it, as above."""
+
+    async def subscriptions_of(self, stripe_customer_id: str) -> list[Subscription]:
+        """Return the customer's newest 100 subscriptions, ended ones included."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
