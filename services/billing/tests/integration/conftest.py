@@ -1,6 +1,7 @@
 """Billing and the Stripe emulator, each on a port of its own, so that webhooks travel."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -60,9 +61,10 @@ class TokensAreUserIds(TokenVerifier):
 
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    """Of billing and of the emulator."""
-    own = next_free(23220)
-    return own, next_free(23270)
+    """Of billing and of the emulator; apart from those of a session that runs beside this one."""
+    apart = os.getpid() % 50
+    own = next_free(23220 + apart)
+    return own, next_free(23270 + apart, taken={own})
 
 
 @pytest.fixture
