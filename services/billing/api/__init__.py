@@ -3,9 +3,6 @@
 from services.billing.api import checkouts, exports, invoices, subscriptions, webhooks
 
 ROUTERS = [
-    checkouts.router,
-    subscriptions.router,
+    *(checkouts.router, subscriptions.router, webhooks.router, exports.router),
     invoices.router,
-    webhooks.router,
-    exports.router,
 ]
