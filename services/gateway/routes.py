@@ -50,6 +50,7 @@ _EXACT = {
     "/webhook/stripe": Route("billing", Access.UNLIMITED),
     "/subscription/complete": Route("billing", Access.ANYONE),
     "/subscription/cancelled": Route("billing", Access.ANYONE),
+    "/subscription/returned": Route("billing", Access.ANYONE),
 }
 _BY_FIRST_SEGMENT = {
     "admin": Route("auth", Access.TOKEN),
@@ -57,7 +58,7 @@ _BY_FIRST_SEGMENT = {
     "user": Route("auth", Access.TOKEN),
     "chatroom": Route("chat", Access.TOKEN),
     "search": Route("chat", Access.TOKEN),
-    "usage": Route("chat", Access.TOKEN),
+    "usage": Route("ai", Access.TOKEN),
     "openai": _LIVE,
     "agent": Route("ai", Access.TOKEN),
     "model": Route("ai", Access.TOKEN),

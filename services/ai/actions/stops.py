@@ -20,7 +20,7 @@ async def stop_reply(res: Resources, event: ReplyStopRequested) -> None:
     One that has ended stays as it is.
     """
     async with res.db.acquire() as conn, conn.transaction():
-        stopped, stored = await _stop_here(conn, event)
+        stopped, stored = await _stop_here(conn, event, counts_days=res.settings.has_budget)
     if stopped is not None:
         res.relay.send(stored)
         res.relay.nudge()
@@ -29,7 +29,7 @@ async def stop_reply(res: Resources, event: ReplyStopRequested) -> None:
 
 
 async def _stop_here(
-    conn: Connection, event: ReplyStopRequested
+    conn: Connection, event: ReplyStopRequested, *, counts_days: bool
 ) -> tuple[AIReplyStopped | None, list[Stored]]:
     """Return what it announced, if anything, and what of that is to be sent."""
     now = utc_now()
@@ -48,7 +48,9 @@ async def _stop_here(
     stopped = _stopped(event, attempt=running.attempt, model=running.model)
     # What its worker had spent is lost with it.
     charge = Charge(running.model, Usage(), UNPRICED, cost_micros=0, estimated=True)
-    stored = await store.end_generation(conn, stopped, charge, worker=running.worker, now=now)
+    stored = await store.end_generation(
+        conn, stopped, charge, worker=running.worker, now=now, counts_days=counts_days
+    )
     return stopped, [stored] if stored else []
 
 
