@@ -167,7 +167,8 @@ def ensure_may_subscribe(standing: Standing) -> None:
         raise AlreadySubscribedError("you are on the Pro plan already; there is nothing to pay")
     if standing.status in {"past_due", "unpaid"}:
         raise PaymentOverdueError(
-            "your Pro subscription has an unpaid invoice; pay it by the link in Stripe's e-mail"
+            "your Pro subscription has an unpaid invoice; pay it in the portal (POST "
+            "/subscription/portal) or by the link in Stripe's e-mail"
         )
     if standing.status == "incomplete":
         raise PaymentOverdueError(
@@ -181,7 +182,8 @@ def ensure_may_subscribe(standing: Standing) -> None:
         )
     if standing.status not in _OVER:
         raise SubscriptionExistsError(
-            f"your Pro subscription is {standing.status}; have it resumed or cancelled first"
+            f"your Pro subscription is {standing.status}; have it go on, or cancel it, in the "
+            "portal (POST /subscription/portal)"
         )
 
 

@@ -22,6 +22,9 @@ from services.billing.store import checkouts, customers, invoices, standings
 SUBSCRIBE_S = 9.0
 """Seconds until someone who wants to subscribe is asked to come back."""
 
+LINK_S = 4.0
+"""Seconds of these that who is refused waits for the portal's link."""
+
 COMPLETE_S = 9.0
 """Seconds until the page after the payment is shown, whatever it can say."""
 
@@ -53,7 +56,7 @@ async def subscribe_pro(
             return await _reuse_or_open(res, conn, user_id, price_id)
     except LiveSubscriptionError as exc:
         left_s = deadline - asyncio.get_running_loop().time()
-        portal_url = await portal.find_portal(res, user_id, within_s=left_s)
+        portal_url = await portal.find_portal(res, user_id, within_s=min(left_s, LINK_S))
         if portal_url is not None:
             exc.extra["portal_url"] = portal_url
         raise

@@ -5,13 +5,19 @@ from uuid import UUID
 from libs.common.db import Connection
 
 
-async def mark_customer(conn: Connection, stripe_customer_id: str) -> None:
-    """Store no more webhooks about the customer."""
+async def mark_customer(conn: Connection, user_id: UUID, stripe_customer_id: str) -> None:
+    """Store no more webhooks about the customer, nor about payments they made."""
     await conn.execute(
         """
-        INSERT INTO deleted_customer (customer_hash) VALUES (sha256(convert_to($1, 'UTF8')))
+        INSERT INTO deleted_customer (customer_hash)
+        SELECT sha256(convert_to(known.id, 'UTF8'))
+        FROM (
+            SELECT $2::text AS id
+            UNION SELECT unnest(payment_intent_ids) FROM invoice WHERE user_id = $1
+        ) AS known
         ON CONFLICT DO NOTHING
         """,
+        user_id,
         stripe_customer_id,
     )
 

@@ -27,7 +27,10 @@ async def insert_event(conn: Connection, event: StripeEvent, *, at: datetime) ->
                CASE WHEN customer_id IS NULL THEN $5::timestamptz END
         FROM about
         WHERE NOT EXISTS (
-            SELECT FROM deleted_customer WHERE customer_hash = sha256(convert_to($3, 'UTF8'))
+            SELECT FROM deleted_customer
+            WHERE customer_hash IN (
+                sha256(convert_to($3, 'UTF8')), sha256(convert_to($6, 'UTF8'))
+            )
         )
         ON CONFLICT (id) DO NOTHING
         RETURNING true
