@@ -122,6 +122,8 @@ async def test_a_crash_at_any_step_only_makes_it_take_longer(
     assert await statuses(emulator, customer) == ["active", "canceled"]
     assert len(await given_back(emulator)) == 1
     assert await told(conn) == ["duplicate_found", "duplicate_healed"]
+    after = await conn.fetchval("SELECT after FROM timeline WHERE effect = 'duplicate_healed'")
+    assert '"refused": null' in after, "the second time must hear what the first was answered"
 
 
 @pytest.mark.parametrize("path", ["/v1/subscriptions/sub", "/v1/refunds"])
