@@ -23,6 +23,7 @@ class Subscription:
         period_start: start of the current period, UTC; a `past_due` one was not paid from here on.
         period_end: end of the current period, UTC.
         ends_at: when it is set to end, UTC, if it is.
+        created_at: UTC, to the second.
         price_ids: what it is for.
         is_taken_back: whether the payment for the current period was given or charged back.
     """
@@ -32,6 +33,7 @@ class Subscription:
     period_start: datetime
     period_end: datetime
     ends_at: datetime | None
+    created_at: datetime
     price_ids: frozenset[str] = frozenset()
     is_taken_back: bool = False
 

@@ -14,6 +14,7 @@ SERVICES: tuple[Service, ...] = ("auth", "chat", "ai", "billing")
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9._~-]+)+|/")
 _DOT_SEGMENT = re.compile(rb"/\.{1,2}(?:/|\Z)")
 _PLAIN_QUERY = re.compile(rb"[!-~]*")
+_BILLING_OF_OTHERS = re.compile(r"/admin/(?:stripe-event(?:/.+)?|user/[^/]+/billing(?:/.+)?)")
 _LIVE_REPLY = re.compile(r"/chatroom/[^/]+(?:/message/[^/]+)?/stream")
 
 
@@ -97,6 +98,8 @@ def route_of(method: str, path: str) -> Route:
     if (exact := _EXACT.get(path)) is not None:
         return exact
     route = _BY_FIRST_SEGMENT.get(path.split("/", 2)[1], _OWN)
+    if _BILLING_OF_OTHERS.fullmatch(path):
+        return _BY_FIRST_SEGMENT["subscription"]
     if path.startswith("/auth/session/"):
         return _EXACT["/auth/session"]
     if route.service == "chat" and method == "GET" and _LIVE_REPLY.fullmatch(path):

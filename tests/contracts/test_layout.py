@@ -26,7 +26,7 @@ MODULES = {
     }
     | {"refresh_tokens", "senders", "tokens"}
     | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
-    "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},
+    "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments", "timeline_models"},
     "chat": WITH_SCHEMA | {"api", "backlog"},
     "gateway": EVERY_SERVICE
     | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}

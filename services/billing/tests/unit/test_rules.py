@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,9 +19,15 @@ MONTH = timedelta(days=30)
 
 
 def subscription(
-    status: str, *, name: str = "sub_1", began: datetime = NOW, ends_at: datetime | None = None
+    status: str,
+    *,
+    name: str = "sub_1",
+    began: datetime = NOW,
+    ends_at: datetime | None = None,
+    made: datetime = NOW,
+    prices: Collection[str] = ("pro",),
 ) -> Subscription:
-    return Subscription(name, status, began, began + MONTH, ends_at)
+    return Subscription(name, status, began, began + MONTH, ends_at, made, frozenset(prices))
 
 
 def effective(*subscriptions: Subscription) -> Standing:
