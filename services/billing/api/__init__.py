@@ -1,5 +1,5 @@
 """Billing over HTTP: read the request, call one action, shape the answer. No rule, no SQL."""
 
-from services.billing.api import checkouts, exports, subscriptions, webhooks
+from services.billing.api import checkouts, exports, grants, subscriptions, webhooks
 
-ROUTERS = [checkouts.router, subscriptions.router, webhooks.router, exports.router]
+ROUTERS = [checkouts.router, subscriptions.router, webhooks.router, exports.router, grants.router]

@@ -43,7 +43,7 @@ async def complete(
     Raises:
         ValidationFailedError: the last message is too long with the instructions before it.
         ModelNotInPlanError: the plan does not include the model.
-        DailyLimitReachedError: the plan does not cover another message today.
+        LimitReachedError: the plan does not cover another message now; see `quotas.POLICIES`.
     """
     turns, question = rules.fold_conversation(messages)
     if len(question) > MAX_CONTENT:
