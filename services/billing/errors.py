@@ -76,3 +76,21 @@ class MalformedEventError(MalformedError):
     """The webhook's body is no Stripe event."""
 
     code = "malformed_event"
+
+
+class NoStripeCustomerError(NotFoundError):
+    """Stripe does not know this user, who never began to buy."""
+
+    code = "no_stripe_customer"
+
+    def __init__(self) -> None:
+        super().__init__("Stripe does not know this user: they never began to buy anything")
+
+
+class StripeEventNotFoundError(NotFoundError):
+    """No event with this id waits to be applied."""
+
+    code = "stripe_event_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no event with this id waits: it was applied, or never came")

@@ -20,6 +20,7 @@ class Subscription:
         period_start: start of the current period, UTC; a `past_due` one was not paid from here on.
         period_end: end of the current period, UTC.
         ends_at: when it is set to end, UTC, if it is.
+        created_at: UTC, to the second.
         price_ids: what it is for.
     """
 
@@ -28,6 +29,7 @@ class Subscription:
     period_start: datetime
     period_end: datetime
     ends_at: datetime | None
+    created_at: datetime
     price_ids: frozenset[str] = frozenset()
 
 
@@ -52,6 +54,7 @@ class KnownStanding:
         as_of: when Stripe was asked, UTC; None means never.
         granted: what the plan alone granted when that version was announced, None if not known.
         grants_change_at: when one of the user's grants begins or ends next, UTC.
+        announced: with that version, the plan that counts and its entitlements, grants included.
     """
 
     standing: Standing = Standing()
@@ -59,6 +62,7 @@ class KnownStanding:
     as_of: datetime | None = None
     granted: Entitlements | None = None
     grants_change_at: datetime | None = None
+    announced: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ SERVICES: tuple[Service, ...] = ("auth", "chat", "ai", "billing")
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9._~-]+)+|/")
 _DOT_SEGMENT = re.compile(rb"/\.{1,2}(?:/|\Z)")
 _PLAIN_QUERY = re.compile(rb"[!-~]*")
-_BILLING_OF_OTHERS = re.compile(r"/admin/user/[^/]+/grant(?:/.+)?")
+_BILLING_OF_OTHERS = re.compile(
+    r"/admin/(?:stripe-event(?:/.+)?|user/[^/]+/(?:billing|grant)(?:/.+)?)"
+)
 _LIVE_REPLY = re.compile(r"/chatroom/[^/]+(?:/message/[^/]+)?/stream")
 
 

@@ -26,7 +26,8 @@ MODULES = {
     }
     | {"refresh_tokens", "senders", "tokens"}
     | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
-    "billing": WITH_SCHEMA | {"api", "applier", "grants", "locks", "pages", "payments"},
+    "billing": WITH_SCHEMA
+    | {"api", "applier", "grants", "locks", "pages", "payments", "timeline_models"},
     "chat": WITH_SCHEMA | {"api", "quotas"},
     "gateway": EVERY_SERVICE
     | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}

@@ -7,7 +7,7 @@ from libs.common.events import UserDeleted
 from services.billing.actions.syncing import SYNC_WAIT_S
 from services.billing.errors import BillingUnavailableError, CancellationPendingError
 from services.billing.resources import Resources
-from services.billing.store import checkouts, grants
+from services.billing.store import checkouts, customers, grants
 from services.billing.store import deletion as store
 
 log = structlog.stdlib.get_logger()
@@ -29,7 +29,7 @@ async def forget_user(res: Resources, event: UserDeleted) -> None:
         await deleted_users.mark(conn, user_id)
     async with res.locks.held(user_id, within_s=SYNC_WAIT_S) as conn:
         await deleted_users.settle(conn)
-        customer_id = await store.stripe_customer_of(conn, user_id)
+        customer_id = await customers.stripe_customer_of(conn, user_id)
         if customer_id is not None:
             given = await checkouts.checkout_of(conn, user_id)
             try:

@@ -75,7 +75,7 @@ async def give_grant(
             _ensure_same(earlier, grant, starts_at=starts_at)
             return earlier, False
         await store.insert_grant(conn, grant, idempotency_key=idempotency_key)
-        await syncing.announce(res, conn, user_id, known)
+        await syncing.announce(res, conn, user_id, known, known, cause="grant")
     res.relay.nudge()
     log.info("entitlements_granted", user_id=str(user_id), actor=str(caller.user_id))
     return grant, True
@@ -112,6 +112,6 @@ async def end_grant(res: Resources, caller: Identity, user_id: UUID, grant_id: U
         known = await standings.lock_standing(conn, user_id)
         if not await store.end_grant(conn, grant_id, user_id=user_id, at=utc_now()):
             raise GrantNotFoundError
-        await syncing.announce(res, conn, user_id, known)
+        await syncing.announce(res, conn, user_id, known, known, cause="grant")
     res.relay.nudge()
     log.info("grant_ended", user_id=str(user_id), actor=str(caller.user_id))

@@ -1,5 +1,9 @@
 """Billing over HTTP: read the request, call one action, shape the answer. No rule, no SQL."""
 
-from services.billing.api import checkouts, exports, grants, subscriptions, webhooks
+from services.billing.api import checkouts, exports, grants, subscriptions, timeline, webhooks
 
-ROUTERS = [checkouts.router, subscriptions.router, webhooks.router, exports.router, grants.router]
+ROUTERS = [
+    *(checkouts.router, subscriptions.router, webhooks.router, exports.router),
+    *(timeline.router, timeline.others),
+    grants.router,
+]

@@ -1,9 +1,11 @@
 -- granted: what the plan alone granted when the user was last announced; NULL of those who were
 -- announced before this was kept, so they are once more. It takes the place of messages_per_day.
 -- grants_change_at: when one of the user's grants begins or ends next.
+-- announced: the plan and the entitlements of that announcement, grants included.
 ALTER TABLE subscription
     ADD COLUMN granted          jsonb,
-    ADD COLUMN grants_change_at timestamptz;
+    ADD COLUMN grants_change_at timestamptz,
+    ADD COLUMN announced        jsonb;
 CREATE INDEX subscription_grants_due ON subscription (grants_change_at)
     WHERE grants_change_at IS NOT NULL;
 

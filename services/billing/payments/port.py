@@ -1,9 +1,11 @@
 """What billing asks of Stripe."""
 
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from services.billing.models import Checkout, Customer, SessionState, Subscription
+from services.billing.timeline_models import Refund
 
 
 class Payments(Protocol):
@@ -39,6 +41,12 @@ class Payments(Protocol):
 
     async def subscriptions_of(self, stripe_customer_id: str) -> list[Subscription]:
         """Return the customer's newest 100 subscriptions, ended ones included."""
+
+    async def cancel_subscription(self, subscription_id: str) -> None:
+        """End a subscription at once, unless it has ended."""
+
+    async def refund_payments(self, subscription_id: str, *, since: datetime) -> list[Refund]:
+        """Give back all that was paid for a subscription by invoices made since then, each once."""
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -5,14 +5,6 @@ from uuid import UUID
 from libs.common.db import Connection
 
 
-async def stripe_customer_of(conn: Connection, user_id: UUID) -> str | None:
-    """Return who the user is at Stripe, if anybody."""
-    customer_id: str | None = await conn.fetchval(
-        "SELECT stripe_customer_id FROM customer WHERE user_id = $1", user_id
-    )
-    return customer_id
-
-
 async def mark_customer(conn: Connection, stripe_customer_id: str) -> None:
     """Store no more webhooks about the customer."""
     await conn.execute(
@@ -30,10 +22,12 @@ async def delete_events(conn: Connection, stripe_customer_id: str) -> None:
 
 
 async def delete_subscription(conn: Connection, user_id: UUID) -> None:
-    """Delete what the user has subscribed to, and the session that they might have paid."""
+    """Delete what the user has subscribed to, why, and the session that they might have paid."""
     await conn.execute(
         """
-        WITH offered AS (DELETE FROM checkout WHERE user_id = $1)
+        WITH offered AS (DELETE FROM checkout WHERE user_id = $1),
+             told AS (DELETE FROM timeline WHERE user_id = $1),
+             healed AS (DELETE FROM duplicate_subscription WHERE user_id = $1)
         DELETE FROM subscription WHERE user_id = $1
         """,
         user_id,

@@ -15,7 +15,8 @@ async def standing_of(conn: Connection, user_id: UUID) -> KnownStanding:
     row = await conn.fetchrow(
         """
         SELECT plan, status, stripe_subscription_id, current_period_end, cancel_at_period_end,
-               version, as_of, granted, grants_change_at
+               version, as_of, granted, grants_change_at,
+               announced
         FROM subscription WHERE user_id = $1
         """,
         user_id,
@@ -30,7 +31,8 @@ async def lock_standing(conn: Connection, user_id: UUID) -> KnownStanding:
         INSERT INTO subscription (user_id) VALUES ($1)
         ON CONFLICT (user_id) DO UPDATE SET user_id = EXCLUDED.user_id
         RETURNING plan, status, stripe_subscription_id, current_period_end, cancel_at_period_end,
-                  version, as_of, granted, grants_change_at
+                  version, as_of, granted, grants_change_at,
+               announced
         """,
         user_id,
     )
@@ -45,7 +47,7 @@ async def update_standing(conn: Connection, user_id: UUID, known: KnownStanding)
         UPDATE subscription
         SET plan = $2, status = $3, stripe_subscription_id = $4, current_period_end = $5,
             cancel_at_period_end = $6, version = $7, as_of = $8, granted = $9,
-            grants_change_at = $10
+            grants_change_at = $10, announced = $11
         WHERE user_id = $1
         """,
         user_id,
@@ -58,6 +60,7 @@ async def update_standing(conn: Connection, user_id: UUID, known: KnownStanding)
         known.as_of,
         known.granted.model_dump_json() if known.granted else None,
         known.grants_change_at,
+        json.dumps(known.announced) if known.announced else None,
     )
 
 
@@ -71,7 +74,8 @@ async def lock_outdated(
     rows = await conn.fetch(
         """
         SELECT user_id, plan, status, stripe_subscription_id, current_period_end,
-               cancel_at_period_end, version, as_of, granted, grants_change_at
+               cancel_at_period_end, version, as_of, granted, grants_change_at,
+               announced
         FROM subscription
         WHERE version > 0
             AND (granted IS DISTINCT FROM $1::jsonb -> plan OR grants_change_at <= $2)
@@ -91,7 +95,8 @@ async def lock_due(
     rows = await conn.fetch(
         """
         SELECT user_id, plan, status, stripe_subscription_id, current_period_end,
-               cancel_at_period_end, version, as_of, granted, grants_change_at
+               cancel_at_period_end, version, as_of, granted, grants_change_at,
+               announced
         FROM subscription WHERE grants_change_at <= $1
         LIMIT $2 FOR UPDATE SKIP LOCKED
         """,
@@ -117,9 +122,13 @@ def _known(
     as_of: datetime | None,
     granted: str | None,
     grants_change_at: datetime | None,
+    announced: str | None,
 ) -> KnownStanding:
     standing = Standing(
         plan, status, stripe_subscription_id, current_period_end, cancel_at_period_end
     )
     told = Entitlements.model_validate_json(granted) if granted else None
-    return KnownStanding(standing, version, as_of, told, grants_change_at)
+    return KnownStanding(
+        *(standing, version, as_of, told, grants_change_at),
+        announced=json.loads(announced) if announced else None,
+    )

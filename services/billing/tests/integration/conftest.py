@@ -1,6 +1,7 @@
 """Billing and the Stripe emulator, each on a port of its own, so that webhooks travel."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -20,9 +21,11 @@ from libs.common.db import Connection
 from libs.common.events import SubscriptionChanged
 from libs.common.identity import Identity, TokenVerifier
 from libs.common.topology import queue
+from services.billing import applier
+from services.billing.actions import checkouts, duplicates, support, syncing, timeline
 from services.billing.app import create_app
 from services.billing.settings import Settings
-from services.billing.tests.integration.system import SECRET, Billing, Emulator
+from services.billing.tests.integration.system import SECRET, Billing, Clock, Emulator
 
 
 class _Server(uvicorn.Server):
@@ -61,8 +64,8 @@ class TokensAreUserIds(TokenVerifier):
 @pytest.fixture
 def ports() -> tuple[int, int]:
     """Of billing and of the emulator."""
-    own = next_free(23220)
-    return own, next_free(23270)
+    first = 23200 + os.getpid() % 20 * 10  # sessions side by side seldom meet
+    return next_free(first), next_free(first + 5)
 
 
 @pytest.fixture
@@ -114,6 +117,15 @@ async def billing(app: FastAPI, ports: tuple[int, int]) -> AsyncIterator[Billing
         announced = await res.brokers.publish.declare_queue(queue("chat", SubscriptionChanged))
         await announced.purge()
         yield Billing(http, res, announced)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What billing takes for the time; signatures of webhooks follow the real one."""
+    clock = Clock()
+    for module in (applier, checkouts, duplicates, support, syncing, timeline):
+        monkeypatch.setattr(module, "utc_now", clock)
+    return clock
 
 
 @pytest.fixture
