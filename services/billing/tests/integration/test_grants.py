@@ -19,7 +19,11 @@ from libs.common.testing import eventually
 from services.billing.actions import deletion, exports, syncing, users
 from services.billing.tests.integration.system import Billing, Emulator
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # Of httpx, to which Stripe's SDK hands bytes as `data`.
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
+]
 ADMIN, HELPER = new_id(), new_id()
 ROLES = {ADMIN: "admin", HELPER: "support"}
 
