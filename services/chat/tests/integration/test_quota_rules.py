@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from libs.common.clock import new_id
@@ -146,6 +146,13 @@ def fits(before: Sequence[int], needs: Sequence[int], limits: Sequence[int | Non
 
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@example(  # replies that end on another day, and in another month, than they were asked for
+    limits=(None, None, 2500, 5000, None),
+    steps=[
+        *[("post", 0, 0, 5), ("post", 30 * 3600, 1, 5), ("end", 0, 0, "completed")],
+        *[("post", 9 * 86_400, 2, 5), ("end", 0, 0, "failed"), ("end", 0, 0, "completed")],
+    ],
 )
 @given(limits=LIMITS, steps=st.lists(POSTS | POSTS | OVER | AGAIN, min_size=4, max_size=30))
 async def test_what_is_counted_is_what_happened_and_never_more_than_is_granted(
