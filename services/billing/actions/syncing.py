@@ -15,7 +15,7 @@ from services.billing.actions import duplicates, timeline
 from services.billing.errors import BillingUnavailableError
 from services.billing.models import KnownStanding, Standing, Subscription
 from services.billing.resources import Resources
-from services.billing.store import checkouts, customers, events, standings
+from services.billing.store import checkouts, customers, events, invoices, standings
 from services.billing.store import grants as store_grants
 from services.billing.timeline_models import Cause, EventName
 
@@ -82,6 +82,8 @@ async def _copy(
     subscriptions = rules.pro_subscriptions(
         await res.payments.subscriptions_of(stripe_customer_id), price_ids=prices
     )
+    billed = await res.payments.invoices_of(stripe_customer_id)
+    subscriptions = rules.mark_taken_back(subscriptions, billed)
     found = rules.duplicates(subscriptions, price_ids=prices)
     _report_doubles(user_id, subscriptions)
     too_many = {each.subscription_id for each in found}
@@ -93,6 +95,7 @@ async def _copy(
     async with conn.transaction():
         await _store_standing(conn, res, user_id, standing, now, cause, waiting)
         await duplicates.record(conn, user_id, found, cause=cause, now=now)
+        await invoices.upsert_invoices(conn, user_id, billed)
         await events.mark_applied(conn, waiting, at=now)
         # What was paid or has expired tells nothing new; the sweep need not look at it.
         last = LAST if standing.plan == "pro" else now

@@ -7,15 +7,25 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import HTMLResponse
 
 from libs.common.errors import AccountRequiredError
-from libs.common.http import CurrentUser, Problem
+from libs.common.http import Body, CurrentUser, Problem
 from services.billing import pages
 from services.billing.actions import checkouts
 from services.billing.api.parameters import Res
 from services.billing.errors import BillingUnavailableError
-from services.billing.models import CheckoutOut
+from services.billing.models import CheckoutOut, Interval
 
 log = structlog.stdlib.get_logger()
 router = APIRouter(tags=["billing"])
+
+
+class SubscribeIn(Body):
+    """What to buy; all of it may be left out.
+
+    Attributes:
+        interval: how often to pay for Pro.
+    """
+
+    interval: Interval = "month"
 
 
 @router.post(
@@ -25,7 +35,8 @@ router = APIRouter(tags=["billing"])
         200: {"model": CheckoutOut, "description": "The session that is open already"},
         409: {
             "model": Problem,
-            "description": "`already_subscribed`, `payment_overdue` or `subscription_exists`",
+            "description": "`already_subscribed`, `payment_overdue` or `subscription_exists`, with "
+            "`portal_url` if Stripe answers",
         },
         503: {"model": Problem, "description": "`billing_unavailable`"},
     },
@@ -34,17 +45,19 @@ async def subscribe_pro(
     user: CurrentUser,
     res: Res,
     response: Response,
+    body: SubscribeIn | None = None,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> CheckoutOut:
     """Start the purchase of Pro: open `checkout_url` in a browser and pay there.
 
     Repeating it is safe with or without an `Idempotency-Key`: a user has one open session, which
-    every call returns until it is paid or expires.
+    every call for the same interval returns until it is paid or expires.
     """
     del idempotency_key  # validated like everywhere; the session itself makes repeats harmless
     if user.guest:
         raise AccountRequiredError  # an account that nobody knows cannot be charged or restored
-    checkout, created = await checkouts.subscribe_pro(res, user.user_id)
+    interval = (body or SubscribeIn()).interval
+    checkout, created = await checkouts.subscribe_pro(res, user.user_id, interval)
     response.status_code = 201 if created else 200
     return CheckoutOut(
         checkout_url=checkout.url, session_id=checkout.session_id, expires_at=checkout.expires_at
@@ -69,3 +82,9 @@ async def complete_checkout(
 async def cancelled_checkout() -> HTMLResponse:
     """Tell a person who left Stripe's page that nothing was paid; a page for browsers."""
     return HTMLResponse(pages.CANCELLED, headers=pages.HEADERS)
+
+
+@router.get("/subscription/returned", response_class=HTMLResponse)
+async def returned_from_portal() -> HTMLResponse:
+    """Tell a person who comes back from the portal that it was heard; a page for browsers."""
+    return HTMLResponse(pages.RETURNED, headers=pages.HEADERS)

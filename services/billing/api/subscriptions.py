@@ -1,16 +1,25 @@
 """Subscriptions over HTTP."""
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 
-from libs.common.http import CurrentUser
-from services.billing.actions import users
+from libs.common.http import CurrentUser, Problem
+from services.billing.actions import invoices, portal, subscriptions, users
 from services.billing.api.parameters import Res
-from services.billing.models import SubscriptionOut
+from services.billing.models import InvoicePage, PortalOut, SubscriptionOut
+
+MAX_PAGE = 100
+_UNAVAILABLE: dict[int | str, dict[str, Any]] = {
+    503: {"model": Problem, "description": "`billing_unavailable`"}
+}
 
 router = APIRouter(tags=["billing"])
+
+
+def _refused(code: str) -> dict[int | str, dict[str, Any]]:
+    return {409: {"model": Problem, "description": f"`{code}`"}, **_UNAVAILABLE}
 
 
 @router.get(
@@ -30,3 +39,37 @@ async def subscription_status(
     if tag in known or known == ["*"]:
         return Response(status_code=304, headers=headers)
     return Response(body, media_type="application/json", headers=headers)
+
+
+@router.post("/subscription/portal", responses=_refused("not_a_customer"))
+async def open_portal(user: CurrentUser, res: Res) -> PortalOut:
+    """Return where to change card and address, see invoices, cancel and resume, at Stripe."""
+    return PortalOut(portal_url=await portal.open_portal(res, user.user_id))
+
+
+@router.post("/subscription/cancel", responses=_refused("nothing_to_cancel"))
+async def cancel_subscription(user: CurrentUser, res: Res) -> SubscriptionOut:
+    """Let the subscription end with the period that is paid; until then all stays as it is.
+
+    Repeating it is safe. Until the end, `/subscription/resume` takes it back.
+    """
+    await subscriptions.cancel_subscription(res, user.user_id)
+    return await users.subscription_status(res, user.user_id, guest=user.guest)
+
+
+@router.post("/subscription/resume", responses=_refused("nothing_to_resume"))
+async def resume_subscription(user: CurrentUser, res: Res) -> SubscriptionOut:
+    """Go on with a subscription that was to end; one that goes on anyway does so."""
+    await subscriptions.resume_subscription(res, user.user_id)
+    return await users.subscription_status(res, user.user_id, guest=user.guest)
+
+
+@router.get("/subscription/invoices")
+async def list_invoices(
+    user: CurrentUser,
+    res: Res,
+    cursor: Annotated[str | None, Query(pattern="^in_[A-Za-z0-9_]{1,250}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
+) -> InvoicePage:
+    """List the caller's invoices, the newest first, with what became of their payments."""
+    return await invoices.list_invoices(res, user.user_id, before=cursor, limit=limit)

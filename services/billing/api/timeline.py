@@ -22,7 +22,7 @@ from services.billing.timeline_models import (
 
 router = APIRouter(tags=["billing"])
 others = APIRouter(prefix="/admin", tags=["admin"])
-EventId = Annotated[str, Path(pattern="^[!-~]{1,255}$")]
+EventId = Annotated[str, Path(pattern="^evt_[A-Za-z0-9_]{1,250}$")]
 
 
 @router.get("/subscription/timeline")

@@ -5,38 +5,47 @@ from typing import Any, Literal, cast
 import stripe
 
 from services.billing.errors import BillingUnavailableError
-from services.billing.models import Checkout, Customer, SessionState
+from services.billing.models import Checkout, Customer, Offer, SessionState
 from services.billing.payments.connection import StripeConnection, instant, translated
 
 
 class Checkouts(StripeConnection):
     """The part of `Payments` that is about checkout sessions."""
 
-    def __init__(self, key: str, *, api_base: str | None, pro_price_id: str) -> None:
-        super().__init__(key, api_base=api_base)
-        self._pro_price_id = pro_price_id
-
     async def open_checkout(
-        self, customer: Customer, *, success_url: str, cancel_url: str, idempotency_key: str
+        self,
+        customer: Customer,
+        offer: Offer,
+        *,
+        success_url: str,
+        cancel_url: str,
+        idempotency_key: str,
     ) -> Checkout:
         """Open a session."""
         user_id = str(customer.user_id)
+        subscription: dict[str, Any] = {"metadata": {"user_id": user_id}}
         params: Any = {
             "mode": "subscription",
             "customer": customer.stripe_customer_id,
             "client_reference_id": user_id,
-            "line_items": [{"price": self._pro_price_id, "quantity": 1}],
-            "subscription_data": {"metadata": {"user_id": user_id}},
+            "line_items": [{"price": offer.price_id, "quantity": 1}],
+            "subscription_data": subscription,
             "success_url": success_url,
             "cancel_url": cancel_url,
         }
+        if offer.trial_days:
+            subscription["trial_period_days"] = offer.trial_days
+        if offer.coupon_id is not None:
+            params["discounts"] = [{"coupon": offer.coupon_id}]
+        elif offer.promotion_codes:
+            params["allow_promotion_codes"] = True
         with translated():
             session = await self._client.v1.checkout.sessions.create_async(
                 params, {"idempotency_key": idempotency_key}
             )
         if session.url is None:
             raise BillingUnavailableError("Stripe gave no page to pay on; try again", answered=True)
-        return Checkout(session.id, session.url, instant(session.expires_at))
+        return Checkout(session.id, session.url, instant(session.expires_at), offer.price_id)
 
     async def session_state(self, session_id: str) -> SessionState | None:
         """Return what became of a session."""

@@ -38,3 +38,11 @@ class Customers(StripeConnection):
             except stripe.InvalidRequestError as exc:
                 if exc.code != "resource_missing":  # that one was deleted before
                     raise
+
+    async def open_portal(self, stripe_customer_id: str, *, return_url: str) -> str:
+        """Return the URL of a portal session."""
+        with translated():
+            session = await self._client.v1.billing_portal.sessions.create_async(
+                {"customer": stripe_customer_id, "return_url": return_url}
+            )
+        return session.url

@@ -4,7 +4,14 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from services.billing.models import Checkout, Customer, SessionState, Subscription
+from services.billing.models import (
+    Checkout,
+    Customer,
+    Invoice,
+    Offer,
+    SessionState,
+    Subscription,
+)
 from services.billing.timeline_models import Refund
 
 
@@ -24,10 +31,23 @@ class Payments(Protocol):
     async def delete_customer(self, stripe_customer_id: str) -> None:
         """Cancel all that the customer has subscribed to, at once, and delete them for good."""
 
+    async def open_portal(self, stripe_customer_id: str, *, return_url: str) -> str:
+        """Return the URL of a page on which the customer manages what they pay for.
+
+        Raises:
+            CustomerGoneError: the customer was deleted at Stripe.
+        """
+
     async def open_checkout(
-        self, customer: Customer, *, success_url: str, cancel_url: str, idempotency_key: str
+        self,
+        customer: Customer,
+        offer: Offer,
+        *,
+        success_url: str,
+        cancel_url: str,
+        idempotency_key: str,
     ) -> Checkout:
-        """Open a session in which the customer may buy Pro.
+        """Open a session in which the customer may buy what is offered.
 
         Raises:
             CustomerGoneError: the customer was deleted at Stripe.
@@ -41,6 +61,15 @@ class Payments(Protocol):
 
     async def subscriptions_of(self, stripe_customer_id: str) -> list[Subscription]:
         """Return the customer's newest 100 subscriptions, ended ones included."""
+
+    async def end_with_period(self, subscription_id: str) -> None:
+        """Let a subscription that is alive end with its current period; as often as you like."""
+
+    async def keep(self, subscription_id: str) -> None:
+        """Take back whatever end is planned for a subscription that is alive."""
+
+    async def invoices_of(self, stripe_customer_id: str) -> list[Invoice]:
+        """Return the customer's newest 100 invoices and what became of them; no drafts."""
 
     async def cancel_subscription(self, subscription_id: str) -> None:
         """End a subscription at once, unless it has ended."""

@@ -1,5 +1,7 @@
 """Stripe's subscriptions."""
 
+from typing import Any
+
 import stripe
 
 from services.billing.models import Subscription
@@ -21,6 +23,23 @@ class Subscriptions(StripeConnection):
                     return []
                 raise
         return [_subscription(each) for each in listed.data]
+
+    async def end_with_period(self, subscription_id: str) -> None:
+        """Plan its end."""
+        with translated():
+            await self._client.v1.subscriptions.update_async(
+                subscription_id, {"cancel_at_period_end": True}
+            )
+
+    async def keep(self, subscription_id: str) -> None:
+        """Withdraw its end."""
+        with translated():
+            it = await self._client.v1.subscriptions.retrieve_async(subscription_id)
+            # Stripe refuses both at once, and the portal plans an end in either way.
+            params: Any = {"cancel_at_period_end": False}
+            if it.cancel_at is not None and not it.cancel_at_period_end:
+                params = {"cancel_at": ""}
+            await self._client.v1.subscriptions.update_async(subscription_id, params)
 
 
 def _subscription(it: stripe.Subscription) -> Subscription:

@@ -66,7 +66,9 @@ def _event(document: Any, body: str) -> StripeEvent:
     about = _member(_member(document, "data"), "object")
     customer = about if _member(about, "object") == "customer" else _member(about, "customer")
     customer_id = customer if isinstance(customer, str) else _member(customer, "id")
-    return StripeEvent(event_id, kind, _text(customer_id), body)
+    intent = _member(about, "payment_intent")
+    intent_id = intent if isinstance(intent, str) else _member(intent, "id")
+    return StripeEvent(event_id, kind, _text(customer_id), body, _text(intent_id))
 
 
 def _member(value: Any, key: str) -> Any:

@@ -27,6 +27,7 @@ def steps() -> st.SearchStrategy[list[Step]]:
         [
             *("cancel_at_end", "resume", "cancel_now", "subscribe_again", "delete_customer"),
             *("open", "return", "outage", "fail_renewal", "fail_renewal"),
+            *("wait", "wait", "wait", "wait"),
         ]
     )
     rest = st.one_of(
@@ -40,7 +41,7 @@ def steps() -> st.SearchStrategy[list[Step]]:
         st.tuples(st.just("release"), st.sampled_from(["reverse", "shuffle"])),
     )
     start = st.tuples(st.just("webhooks"), st.sampled_from(["normal", "hold", "drop", "duplicate"]))
-    return st.tuples(start, st.one_of(buy, rest), st.lists(rest, max_size=9)).map(
+    return st.tuples(start, st.one_of(buy, rest), st.lists(rest, max_size=14)).map(
         lambda drawn: [drawn[0], drawn[1], *drawn[2]]
     )
 
@@ -127,6 +128,18 @@ class Life:
             "SELECT count(*) FROM stripe_event WHERE applied_at IS NULL"
         )
         return not waiting and not sent.get("pending") and not sent.get("held")
+
+    async def _wait(self) -> None:
+        """Let billing hear and do what it can, but for what Stripe has just failed to answer."""
+
+        async def is_quiet() -> bool:
+            sent = (await self.emulator.client.get("/_emulator/webhooks")).json()["deliveries"]
+            fresh = await self.conn.fetchval(
+                "SELECT count(*) FROM stripe_event WHERE applied_at IS NULL AND attempts = 0"
+            )
+            return not fresh and not sent.get("pending")
+
+        await eventually(is_quiet, within_s=20)
 
     async def _open(self) -> None:
         answer = await self.billing.subscribe(self.user_id)

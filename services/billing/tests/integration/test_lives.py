@@ -35,8 +35,13 @@ def _sweeps_are_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @given(life=steps())
 @example(life=[("webhooks", "drop"), ("buy", "paid"), ("fail_renewal", None)])
-@example(life=[("webhooks", "normal"), ("buy", "paid"), ("fail_renewal", None), ("days", 4)])
 @example(life=[("webhooks", "hold"), ("buy", "paid"), ("subscribe_again", None)])
+@example(
+    life=[
+        *(("webhooks", "normal"), ("buy", "paid"), ("wait", None), ("fail_renewal", None)),
+        *(("wait", None), ("days", 4)),
+    ]
+)
 async def test_after_any_life_our_state_is_stripes(
     billing: Billing, emulator: Emulator, clock: Clock, conn: Connection, life: list[Step]
 ) -> None:
@@ -86,6 +91,7 @@ async def ensure_announced(it: Life, copy: Any) -> None:
         return len(await it.billing.changes(it.user_id)) >= (version or 0)
 
     await eventually(all_of_them)
+    assert await it.conn.fetchval("SELECT count(*) FROM outbox") == 0, "there would be more"
     changes = sorted(await it.billing.changes(it.user_id), key=lambda change: change.version)
     assert [change.version for change in changes] == list(range(1, (version or 0) + 1))
     states = [

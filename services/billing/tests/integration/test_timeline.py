@@ -66,6 +66,12 @@ async def test_each_change_is_told_with_its_event_and_what_was_before(
     billing: Billing, emulator: Emulator, conn: Connection, user_id: UUID
 ) -> None:
     subscription_id = await subscribed(billing, emulator, user_id)
+
+    async def all_are_heard() -> bool:
+        applied = "SELECT count(*) FROM stripe_event WHERE applied_at IS NOT NULL"
+        return bool(await conn.fetchval(applied) == await emulator.count("events"))
+
+    await eventually(all_are_heard)
     await emulator.control(f"/subscriptions/{subscription_id}", status="unpaid")
     await billing.wait_for(user_id, plan="basic")
 
@@ -75,7 +81,7 @@ async def test_each_change_is_told_with_its_event_and_what_was_before(
     plans = [(each["before"]["plan"], each["after"]["plan"]) for each in changed]
     assert plans == [("pro", "basic"), ("basic", "pro")]
     assert {each["cause"] for each in changed} == {"event"}
-    assert changed[0]["events"][-1]["type"] == "customer.subscription.updated"
+    assert "customer.subscription.updated" in {each["type"] for each in changed[0]["events"]}
     assert changed[0]["after"]["status"] == "unpaid"
     stored = {row["id"] for row in await conn.fetch("SELECT id FROM stripe_event")}
     assert {event["id"] for each in entries for event in each["events"]} <= stored
@@ -103,10 +109,10 @@ async def test_an_event_without_an_effect_is_told_as_one(
 async def test_a_timeline_is_read_in_pages_by_its_owner_alone(
     billing: Billing, emulator: Emulator, user_id: UUID
 ) -> None:
-    await subscribed(billing, emulator, user_id)
-    for _ in range(3):
-        await billing.http.get("/subscription/complete?session_id=cs_test_x")
-        await emulator.control("/clock/advance", seconds=32 * 86_400)
+    subscription_id = await subscribed(billing, emulator, user_id)
+    for status, plan in (("unpaid", "basic"), ("active", "pro")):
+        await emulator.control(f"/subscriptions/{subscription_id}", status=status)
+        await billing.wait_for(user_id, plan=plan)
     whole = (await told_to(billing, user_id, limit=100))["data"]
 
     first = await told_to(billing, user_id, limit=1)

@@ -190,6 +190,9 @@ async def test_one_event_many_times_in_parallel_is_one_row_and_one_change(
     await billing.wait_for(user_id, plan="pro")
     assert (await billing.webhook(payload)).status_code == 200
     assert [change.version for change in await billing.wait_for_changes(user_id)] == [1]
+    told = "SELECT count(*) FROM timeline WHERE position('evt_made_up' IN events::text) > 0"
+    assert await conn.fetchval(told) == 1
+    assert [row["applied_at"] for row in await events(conn)] != [None]
 
 
 async def test_the_payload_of_an_event_is_not_believed(

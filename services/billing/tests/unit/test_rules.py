@@ -11,7 +11,7 @@ from services.billing.errors import (
     PaymentOverdueError,
     SubscriptionExistsError,
 )
-from services.billing.models import Standing, Subscription
+from services.billing.models import Invoice, Standing, Subscription
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GRACE = timedelta(days=3)
@@ -139,64 +139,96 @@ def test_those_that_may_still_be_charged_are_alive() -> None:
     assert [each.status for each in found] == ["active", "past_due", "paused", "incomplete"]
 
 
-def too_many(*subscriptions: Subscription) -> list[tuple[str, str]]:
-    found = rules.duplicates(subscriptions, price_ids=["pro"])
-    return [(each.subscription_id, each.kept_id) for each in found]
+def invoice(
+    *,
+    began: datetime = NOW,
+    paid: int = 1200,
+    refunded: int = 0,
+    dispute: str | None = None,
+    status: str = "paid",
+    of: str = "sub_1",
+    created_at: datetime = NOW,
+) -> Invoice:
+    return Invoice(
+        id="in_1",
+        subscription_id=of,
+        number="A-1",
+        status=status,
+        currency="usd",
+        total=1200,
+        amount_paid=paid,
+        refunded_amount=refunded,
+        dispute_status=dispute,
+        period_start=began,
+        period_end=began + MONTH,
+        created_at=created_at,
+        hosted_url=None,
+        pdf_url=None,
+    )
 
 
-OLD, NEW = NOW - timedelta(days=9), NOW - timedelta(days=1)
+def plan_after(*invoices: Invoice, status: str = "active") -> Plan:
+    return effective(*rules.mark_taken_back([subscription(status)], invoices)).plan
 
 
 @pytest.mark.parametrize(
-    ("older", "newer", "ended"),
+    ("refunded", "plan"), [(0, "pro"), (1, "pro"), (1199, "pro"), (1200, "basic")]
+)
+def test_a_refund_of_all_that_was_paid_ends_pro(refunded: int, plan: Plan) -> None:
+    assert plan_after(invoice(refunded=refunded)) == plan
+
+
+@pytest.mark.parametrize(
+    ("dispute", "plan"),
     [
-        ("active", "active", "sub_new"),
-        ("trialing", "active", "sub_new"),
-        ("active", "incomplete", "sub_new"),
-        ("active", "past_due", "sub_new"),
-        ("past_due", "active", "sub_old"),
-        ("unpaid", "trialing", "sub_old"),
-        ("paused", "active", "sub_old"),
+        (None, "pro"),
+        ("needs_response", "basic"),
+        ("under_review", "basic"),
+        ("lost", "basic"),
+        ("appeal_needs_response", "basic"),
+        ("appeal_under_review", "basic"),
+        ("won", "pro"),
+        ("prevented", "pro"),
+        ("warning_needs_response", "pro"),
+        ("warning_under_review", "pro"),
+        ("warning_closed", "pro"),
     ],
 )
-def test_of_several_live_ones_the_oldest_that_is_paid_stays(
-    older: str, newer: str, ended: str
+def test_a_dispute_ends_pro_while_the_bank_has_the_money(dispute: str | None, plan: Plan) -> None:
+    assert plan_after(invoice(dispute=dispute)) == plan
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        invoice(began=NOW - MONTH, refunded=1200),
+        invoice(began=NOW + MONTH, refunded=1200),
+        invoice(of="sub_2", refunded=1200),
+        invoice(status="void", paid=0),
+        invoice(paid=0),
+        invoice(refunded=1200, created_at=NOW - MONTH),
+    ],
+    ids=["before", "after", "another's", "void", "trial", "replaced in the midst"],
+)
+def test_only_the_newest_payment_for_the_period_counts(other: Invoice) -> None:
+    assert plan_after(invoice(), other) == "pro"
+    assert plan_after(other, invoice()) == "pro"
+
+
+@pytest.mark.parametrize("status", ["active", "trialing", "past_due"])
+def test_no_status_outweighs_a_payment_taken_back(status: str) -> None:
+    assert plan_after(invoice(refunded=1200), status=status) == "basic"
+
+
+@pytest.mark.parametrize(
+    ("status", "is_changeable"),
+    [
+        *((status, True) for status in ("active", "trialing", "past_due", "unpaid", "paused")),
+        *((status, False) for status in ("none", "incomplete", "incomplete_expired", "canceled")),
+    ],
+)
+def test_an_end_can_be_planned_for_what_has_begun_and_is_not_over(
+    status: str, is_changeable: bool
 ) -> None:
-    old = subscription(older, name="sub_old", made=OLD)
-    new = subscription(newer, name="sub_new", made=NEW)
-    kept = "sub_old" if ended == "sub_new" else "sub_new"
-
-    assert too_many(old, new) == too_many(new, old) == [(ended, kept)]
-    (found,) = rules.duplicates([old, new], price_ids=["pro"])
-    assert found.since == NEW  # before that nothing was paid twice
-
-
-@pytest.mark.parametrize(
-    ("older", "newer"),
-    [
-        ("active", "canceled"),
-        ("incomplete_expired", "active"),
-        ("incomplete", "incomplete"),
-        ("past_due", "unpaid"),
-        ("canceled", "canceled"),
-    ],
-)
-def test_nothing_is_too_many_while_one_is_alive_or_none_is_paid(older: str, newer: str) -> None:
-    old = subscription(older, name="sub_old", made=OLD)
-    assert too_many(old, subscription(newer, name="sub_new", made=NEW)) == []
-
-
-def test_a_subscription_for_other_things_too_is_not_ours_to_end() -> None:
-    old = subscription("active", name="sub_old", made=OLD)
-    new = subscription("active", name="sub_new", made=NEW, prices=("pro", "mug"))
-    assert too_many(old, new) == []
-    assert too_many(replace(new, created_at=OLD), replace(old, created_at=NEW)) == [
-        ("sub_old", "sub_new")
-    ]
-
-
-@pytest.mark.parametrize("status", ["none", "active", "past_due", "canceled", "what_is_new"])
-def test_every_standing_has_a_reason(status: str) -> None:
-    reasons = {rules.why(Standing(plan, status)) for plan in ("basic", "pro")}
-    assert all(reasons)
-    assert len(reasons) == (2 if status == "past_due" else 1)
+    standing = Standing(status=status, stripe_subscription_id="sub_1")
+    assert (rules.changeable(standing) == "sub_1") is is_changeable
