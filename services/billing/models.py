@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel
 
 from libs.common.events import Entitlements, Plan
 
@@ -270,62 +270,6 @@ class SubscriptionOut(BaseModel):
     entitlements: Entitlements
     grants: list[GrantedOut]
     as_of: AwareDatetime | None
-
-
-class PortalOut(BaseModel):
-    """Where to change card and address, see invoices, cancel and resume.
-
-    Attributes:
-        portal_url: Stripe's page for the caller alone; open it in a browser within minutes.
-    """
-
-    portal_url: str
-
-
-class InvoiceOut(BaseModel):
-    """An invoice; amounts are in the currency's smallest unit, cents for USD.
-
-    Attributes:
-        id: Stripe's id of it.
-        number: as printed on it; null before it has one.
-        status: `open`, `paid`, `uncollectible` or `void`.
-        currency: ISO 4217 in lower case.
-        total: what it asks for.
-        amount_paid: what was paid.
-        refunded_amount: what was given back of that.
-        disputed: whether the cardholder's bank has disputed the payment, however that ended.
-        dispute_status: Stripe's word for how the dispute stands.
-        period_start: from when on it pays for the subscription.
-        period_end: until when.
-        created_at: when it was made.
-        hosted_url: Stripe's page of it, where an open one can be paid.
-        pdf_url: the same to print.
-    """
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: str
-    number: str | None
-    status: str
-    currency: str
-    total: int
-    amount_paid: int
-    refunded_amount: int
-    disputed: bool
-    dispute_status: str | None
-    period_start: AwareDatetime
-    period_end: AwareDatetime
-    created_at: AwareDatetime
-    hosted_url: str | None
-    pdf_url: str | None
-
-
-class InvoicePage(BaseModel):
-    """A page of invoices, the newest first; pass `next_cursor` as `cursor` for older ones."""
-
-    data: list[InvoiceOut]
-    next_cursor: str | None
-    has_more: bool
 
 
 class Received(BaseModel):

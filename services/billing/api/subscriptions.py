@@ -3,19 +3,29 @@
 import hashlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Response
+from pydantic import BaseModel
 
 from libs.common.http import CurrentUser, Problem
-from services.billing.actions import invoices, portal, subscriptions, users
+from services.billing.actions import portal, subscriptions, users
 from services.billing.api.parameters import Res
-from services.billing.models import InvoicePage, PortalOut, SubscriptionOut
+from services.billing.models import SubscriptionOut
 
-MAX_PAGE = 100
 _UNAVAILABLE: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "`billing_unavailable`"}
 }
 
 router = APIRouter(tags=["billing"])
+
+
+class PortalOut(BaseModel):
+    """Where to change card and address, see invoices, cancel and resume.
+
+    Attributes:
+        portal_url: Stripe's page for the caller alone; open it in a browser within minutes.
+    """
+
+    portal_url: str
 
 
 def _refused(code: str) -> dict[int | str, dict[str, Any]]:
@@ -62,14 +72,3 @@ async def resume_subscription(user: CurrentUser, res: Res) -> SubscriptionOut:
     """Go on with a subscription that was to end; one that goes on anyway does so."""
     await subscriptions.resume_subscription(res, user.user_id)
     return await users.subscription_status(res, user.user_id, guest=user.guest)
-
-
-@router.get("/subscription/invoices")
-async def list_invoices(
-    user: CurrentUser,
-    res: Res,
-    cursor: Annotated[str | None, Query(pattern="^in_[A-Za-z0-9_]{1,250}$")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
-) -> InvoicePage:
-    """List the caller's invoices, the newest first, with what became of their payments."""
-    return await invoices.list_invoices(res, user.user_id, before=cursor, limit=limit)
