@@ -85,6 +85,15 @@ class CustomerGoneError(BillingUnavailableError):
     """Stripe no longer has the customer."""
 
 
+class GrantNotFoundError(NotFoundError):
+    """The user was granted nothing of that id."""
+
+    code = "grant_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such grant; see GET /admin/user/{id}/grant")
+
+
 class WebhookDisabledError(NotFoundError):
     """No webhook secret is set, so nothing that arrives could be believed."""
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from libs.common.events import Entitlements, Plan
+from libs.common.events import Plan
 from services.billing.errors import (
     AlreadySubscribedError,
     PaymentOverdueError,
@@ -140,19 +140,6 @@ def effective(
         current_period_end=best.period_end,
         cancel_at_period_end=best.ends_at is not None and best.ends_at <= best.period_end,
     )
-
-
-def entitlements(
-    plan: Plan,
-    *,
-    basic_messages_per_day: int,
-    basic_models: tuple[str, ...] = (),
-    pro_models: tuple[str, ...] = (),
-) -> Entitlements:
-    """Return what `plan` grants."""
-    if plan == "pro":
-        return Entitlements(messages_per_day=None, models=pro_models)
-    return Entitlements(messages_per_day=basic_messages_per_day, models=basic_models)
 
 
 def ensure_may_subscribe(standing: Standing) -> None:

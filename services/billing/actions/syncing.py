@@ -9,14 +9,14 @@ import structlog
 from libs.common import outbox
 from libs.common.clock import utc_now
 from libs.common.db import Connection
-from libs.common.events import Entitlements, Plan, SubscriptionChanged
-from libs.common.settings import split_names
-from services.billing import rules
+from libs.common.events import SubscriptionChanged
+from services.billing import grants, rules
 from services.billing.actions import duplicates, timeline
 from services.billing.errors import BillingUnavailableError
 from services.billing.models import KnownStanding, Standing, Subscription
 from services.billing.resources import Resources
 from services.billing.store import checkouts, customers, events, invoices, standings
+from services.billing.store import grants as store_grants
 from services.billing.timeline_models import Cause, EventName
 
 log = structlog.stdlib.get_logger()
@@ -122,36 +122,45 @@ async def _store_standing(
 ) -> None:
     known = await standings.lock_standing(conn, user_id)
     fresh = replace(known, standing=standing, as_of=now)
-    granted = granted_by(res, standing.plan).messages_per_day
+    granted = res.settings.plans()[standing.plan]
     was_announced = known.version > 0
     if _visible(standing) == _visible(known.standing) and (
-        granted == known.messages_per_day or not was_announced
+        granted == known.granted or not was_announced
     ):
         await standings.update_standing(conn, user_id, fresh)
         if standing != known.standing or settled or cause == "support":
             await timeline.record(conn, user_id, known, fresh, cause=cause, events=settled)
     else:
-        await _announce(res, conn, user_id, known, fresh, cause=cause, events=settled)
+        await announce(res, conn, user_id, known, fresh, cause=cause, events=settled)
 
 
 async def announce_grants(res: Resources) -> int:
-    """Announce up to `BATCH` standings that grant something else by now, and return how many.
+    """Announce up to `BATCH` users who may do something else by now, and return how many.
 
-    The allowance of the Basic plan is a setting, so a new one must reach even those of whom Stripe
-    has nothing new to say. Who was never announced has chat's own default.
+    What a plan grants is a setting, so a new one must reach even those of whom Stripe has nothing
+    new to say. Who was never announced has the other services' own default.
     """
-    allowance = res.settings.basic_messages_per_day
     async with res.db.acquire() as conn, conn.transaction():
-        outdated = await standings.lock_outdated_grants(
-            conn, messages_per_day=allowance, limit=BATCH
+        outdated = await standings.lock_outdated(
+            conn, plans=res.settings.plans(), now=utc_now(), limit=BATCH
         )
         for user_id, known in outdated:
-            await _announce(res, conn, user_id, known, known, cause="setting")
+            await announce(res, conn, user_id, known, known, cause="setting")
     res.relay.nudge()
     return len(outdated)
 
 
-async def _announce(
+async def announce_due(res: Resources) -> int:
+    """Announce up to `BATCH` users of whom a grant has begun or ended, and return how many."""
+    async with res.db.acquire() as conn, conn.transaction():
+        due = await standings.lock_due(conn, now=utc_now(), limit=BATCH)
+        for user_id, known in due:
+            await announce(res, conn, user_id, known, known, cause="grant")
+    res.relay.nudge()
+    return len(due)
+
+
+async def announce(
     res: Resources,
     conn: Connection,
     user_id: UUID,
@@ -161,11 +170,21 @@ async def _announce(
     cause: Cause,
     events: list[EventName] | None = None,
 ) -> None:
-    """Store the standing as the next version, and what it grants now, and announce both."""
-    standing = fresh.standing
-    granted = granted_by(res, standing.plan)
-    version = known.version + 1
-    fresh = replace(fresh, version=version, messages_per_day=granted.messages_per_day)
+    """Store the standing as the next version, and what it grants now, and announce both.
+
+    The caller holds the standing: grants of the user change only under it.
+    """
+    standing, version, now = fresh.standing, known.version + 1, utc_now()
+    plans = res.settings.plans()
+    given = await store_grants.list_open_grants(conn, user_id, now=now)
+    plan, entitlements = grants.effective(standing.plan, grants.live(given, now), plans=plans)
+    fresh = replace(
+        fresh,
+        version=version,
+        granted=plans[standing.plan],
+        grants_change_at=grants.next_change(given, now),
+        announced={"plan": plan, **entitlements.model_dump()},
+    )
     await standings.update_standing(conn, user_id, fresh)
     await timeline.record(conn, user_id, known, fresh, cause=cause, events=events)
     await outbox.add(
@@ -173,24 +192,14 @@ async def _announce(
         SubscriptionChanged(
             user_id=user_id,
             version=version,
-            plan=standing.plan,
+            plan=plan,
             status=standing.status,
-            entitlements=granted,
+            entitlements=entitlements,
             current_period_end=standing.current_period_end,
             cancel_at_period_end=standing.cancel_at_period_end,
         ),
     )
-    log.info("subscription_changed", user_id=str(user_id), plan=standing.plan)
-
-
-def granted_by(res: Resources, plan: Plan) -> Entitlements:
-    """Return what `plan` grants under our settings."""
-    return rules.entitlements(
-        plan,
-        basic_messages_per_day=res.settings.basic_messages_per_day,
-        basic_models=split_names(res.settings.basic_models),
-        pro_models=split_names(res.settings.pro_models),
-    )
+    log.info("subscription_changed", user_id=str(user_id), plan=plan)
 
 
 def _visible(standing: Standing) -> Standing:

@@ -60,6 +60,7 @@ async def read_timeline(
 def _told(known: KnownStanding) -> dict[str, Any]:
     return {
         "version": known.version,
-        "messages_per_day": known.messages_per_day,
+        "messages_per_day": known.announced and known.announced["messages_per_day"],
+        "announced": known.announced,
         **asdict(known.standing),
     }

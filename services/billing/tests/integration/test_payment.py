@@ -38,6 +38,7 @@ async def test_who_was_never_heard_of_is_basic(billing: Billing, user_id: UUID) 
         "status": "none",
         "current_period_end": None,
         "cancel_at_period_end": False,
+        "grants": [],
         "as_of": None,
     }
 

@@ -139,19 +139,6 @@ def test_those_that_may_still_be_charged_are_alive() -> None:
     assert [each.status for each in found] == ["active", "past_due", "paused", "incomplete"]
 
 
-def test_pro_has_no_daily_limit_and_basic_the_configured_one() -> None:
-    assert rules.entitlements("pro", basic_messages_per_day=7).messages_per_day is None
-    assert rules.entitlements("basic", basic_messages_per_day=7).messages_per_day == 7
-
-
-@pytest.mark.parametrize(("plan", "models"), [("basic", ("a",)), ("pro", ("a", "b"))])
-def test_each_plan_has_its_models(plan: Plan, models: tuple[str, ...]) -> None:
-    granted = rules.entitlements(
-        plan, basic_messages_per_day=7, basic_models=("a",), pro_models=("a", "b")
-    )
-    assert granted.models == models
-
-
 def invoice(
     *,
     began: datetime = NOW,
