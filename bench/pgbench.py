@@ -14,12 +14,13 @@ _SCRIPT = r"""
 \set room :first + :client_id + :done * :clients
 \set user :room % :users
 \set done :done + 1
-SELECT outcome, message_id, reply_id, parent_id, created_at, allowance, used, last_id
+SELECT outcome, message_id, reply_id, parent_id, created_at, last_id, plan, tokens, limits, used,
+    announced
 FROM post_message(
     ('00000000-0000-7000-8000-' || lpad(:user, 12, '0'))::uuid,
     ('00000000-0000-7000-8000-' || lpad(:room, 12, '0'))::uuid,
     uuidv7(), uuidv7(), ARRAY[uuidv7(), uuidv7(), uuidv7()], 'A message of the benchmark',
-    NULL, NULL, NULL, NULL, now(), 20, '{}', NULL
+    NULL, NULL, NULL, NULL, now(), ARRAY[20, NULL, NULL, NULL, NULL]::bigint[], '{}', 12000, 4096, NULL
 );
 """
 _TPS = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)", re.MULTILINE)

@@ -7,29 +7,18 @@ there is redis-py.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from hashlib import sha1
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
 
-import hiredis
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - what callers of redis-py catch
     NoScriptError,
-    RedisError,
-    ResponseError,
-    TimeoutError,  # noqa: A004
 )
-from typing_extensions import override
 
-Argument = str | bytes | int | float
-MAX_WAITING = 10_000
-"""Commands that may wait for their replies; more of them would only wait longer."""
+from libs.common.redis_link import Argument, Link, connect
 
 _PAUSE_S = 0.1
-_GRACE_S = 0.05
-_NOTHING = object()
 
 
 class Script(Protocol):
@@ -62,16 +51,10 @@ class MultiplexedRedis:
     """
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
-        parsed = urlsplit(url)
-        self._host = parsed.hostname or "127.0.0.1"
-        self._port = parsed.port or 6379
-        self._tls = parsed.scheme == "rediss"
-        self._user = unquote(parsed.username or "")
-        self._password = unquote(parsed.password or "")
-        self._database = parsed.path.strip("/")
+        self._url = url
         self._timeout_s = timeout_s
-        self._link: _Link | None = None
-        self._connecting: asyncio.Task[_Link] | None = None
+        self._link: Link | None = None
+        self._connecting: asyncio.Task[Link] | None = None
         self._not_before = 0.0
         self._closed = False
 
@@ -108,133 +91,20 @@ class MultiplexedRedis:
         if self._link is not None:
             self._link.give_up(ConnectionError("the client is closed"))
 
-    async def _connected(self) -> "_Link":
+    async def _connected(self) -> "Link":
         """Return a new connection, or the one that somebody else opens just now."""
         if self._closed:
             raise ConnectionError("the client is closed")
         if self._connecting is None:
             if asyncio.get_running_loop().time() < self._not_before:
                 raise ConnectionError("Redis was away a moment ago")
-            self._connecting = asyncio.create_task(self._connect())
+            self._connecting = asyncio.create_task(connect(self._url, timeout_s=self._timeout_s))
             self._connecting.add_done_callback(self._end_connecting)
         return await asyncio.shield(self._connecting)
 
-    def _end_connecting(self, task: "asyncio.Task[_Link]") -> None:
+    def _end_connecting(self, task: "asyncio.Task[Link]") -> None:
         self._connecting = None
         if task.cancelled() or task.exception() is not None:
             self._not_before = asyncio.get_running_loop().time() + _PAUSE_S
         else:
             self._link = task.result()
-
-    async def _connect(self) -> "_Link":
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                _, link = await loop.create_connection(
-                    lambda: _Link(self._timeout_s), self._host, self._port, ssl=self._tls or None
-                )
-                try:
-                    await self._greet(link)
-                except BaseException:
-                    link.give_up(ConnectionError("the connection was not accepted"))
-                    raise
-        except OSError as exc:  # the built-in TimeoutError is one
-            raise ConnectionError("Redis cannot be reached") from exc
-        return link
-
-    async def _greet(self, link: "_Link") -> None:
-        if self._password:
-            user = (self._user,) if self._user else ()
-            await link.ask(("AUTH", *user, self._password))
-        if self._database not in {"", "0"}:
-            await link.ask(("SELECT", self._database))
-
-
-class _Link(asyncio.Protocol):
-    """One connection and what waits for its replies, in order."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self.lost = False
-        self._timeout_s = timeout_s
-        self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        self._unsent: list[bytes] = []
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._suspect = False  # a reply is overdue, or our loop was too slow to read it
-
-    async def ask(self, args: Sequence[Argument]) -> Any:
-        """Send a command with the others of this turn of the loop, and wait for its reply."""
-        if self.lost:
-            raise ConnectionError("the connection is lost")
-        if len(self._waiting) >= MAX_WAITING:
-            raise ConnectionError("too many commands wait for Redis")
-        packed = hiredis.pack_command(tuple(args))  # type: ignore[arg-type] # its stub says 1-tuple
-        if not self._unsent:
-            self._loop.call_soon(self._send)
-        self._unsent.append(packed)
-        reply: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append((self._loop.time() + self._timeout_s, reply))
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout_s, self._check)
-        return await reply
-
-    def give_up(self, error: RedisError) -> None:
-        """Close the connection; whatever waits gets `error`."""
-        self.lost = True
-        if self._transport is not None:
-            self._transport.abort()
-        if self._timer is not None:
-            self._timer.cancel()
-        while self._waiting:
-            _, reply = self._waiting.popleft()
-            if not reply.done():
-                reply.set_exception(error)
-
-    @override
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment] # of create_connection it is one
-
-    @override
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.give_up(ConnectionError("the connection is lost"))
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        self._suspect = False
-        self._reader.feed(data)
-        try:
-            while (value := self._reader.gets()) is not _NOTHING and self._waiting:
-                _, reply = self._waiting.popleft()
-                if reply.done():
-                    continue  # who asked was cancelled; the reply had to be read all the same
-                if isinstance(value, hiredis.ReplyError):
-                    reply.set_exception(_error(str(value)))
-                else:
-                    reply.set_result(value)
-        except hiredis.ProtocolError:
-            self.give_up(ConnectionError("the server does not speak Redis's protocol"))
-
-    def _send(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._transport is not None and not self.lost:
-            self._transport.write(b"".join(unsent))
-
-    def _check(self) -> None:
-        self._timer = None
-        if not self._waiting:
-            return
-        due_at = self._waiting[0][0]
-        if due_at > self._loop.time():
-            self._timer = self._loop.call_at(due_at, self._check)
-        elif self._suspect:
-            self.give_up(TimeoutError("Redis does not answer"))
-        else:
-            self._suspect = True
-            self._timer = self._loop.call_later(_GRACE_S, self._check)
-
-
-def _error(text: str) -> ResponseError:
-    kind = NoScriptError if text.startswith("NOSCRIPT") else ResponseError
-    return kind(text)

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TypeAlias
 from uuid import UUID
 
+import asyncpg
 import structlog
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractExchange
 from faststream.rabbit import RabbitBroker
 from opentelemetry import propagate
 
@@ -21,6 +24,11 @@ SAFETY_NET_S = 1.0
 """Seconds between looks at the outbox when nobody nudged: another process may have died."""
 
 PUBLISH_TIMEOUT_S = 5.0
+FORGET_AFTER_S = 0.1
+"""Seconds in which sent events gather, to be deleted by one statement."""
+
+Stored: TypeAlias = asyncpg.Record
+"""A row of the outbox: `id`, `event_id`, `type`, `payload` and `traceparent`, and maybe others."""
 
 
 async def add(conn: Connection, event: Event) -> None:
@@ -54,25 +62,45 @@ class Relay:
 
     `nudge` it after a commit; without a nudge it looks once a second, so an event outlives the
     process that stored it. Safe to run in several processes: each takes rows that no other holds.
+    Who stored a row that is due only later can have it sent without its being read again.
+
+    Attributes:
+        sending: what is on its way to RabbitMQ by `send`.
     """
 
     def __init__(self, pool: Pool, broker: RabbitBroker) -> None:
         self._pool = pool
         self._broker = broker
         self._wake = asyncio.Event()
+        self.sending: set[asyncio.Task[None]] = set()
+        self._sent: list[int] = []
+        self._anything_sent = asyncio.Event()
+        self._is_away = False  # RabbitMQ, as far as the last event tells
 
     def nudge(self) -> None:
         """Tell the relay that an event was committed."""
         self._wake.set()
 
+    def send(self, rows: Sequence[Stored]) -> None:
+        """Publish rows that were committed and are due in a few seconds, and then delete them.
+
+        What cannot be published or deleted, for any reason, goes out once it is due.
+        """
+        if rows and not self._is_away:
+            task = asyncio.create_task(self._send(rows))
+            self.sending.add(task)
+            task.add_done_callback(self.sending.discard)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Publish in the background while the block runs."""
-        async with in_background(self._publish_forever()):
+        """Publish in the background while the block runs; what is being sent is sent."""
+        async with in_background(self._publish_forever()), in_background(self._forget_forever()):
             yield
+            await asyncio.gather(*self.sending)
+        await self._forget()
 
     async def publish_pending(self) -> int:
-        """Publish up to `BATCH` stored events and return how many.
+        """Publish up to `BATCH` stored events that are due and return how many.
 
         At least once: if we die between the confirms and the commit they go out again. What was
         confirmed is deleted also where another event was refused.
@@ -86,48 +114,80 @@ class Relay:
                 """
                 DELETE FROM outbox
                 WHERE id = ANY (ARRAY( -- IN would read the whole table, rows long dead included
-                    SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+                    SELECT id FROM outbox WHERE due_at <= now()
+                    ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
                 ))
-                RETURNING id, event_id, type, payload, traceparent
+                RETURNING id, event_id, type, payload, traceparent, due_at
                 """,
                 BATCH,
             )
-            results = await asyncio.gather(
-                *(self._publish(row) for row in rows), return_exceptions=True
-            )
+            results = await self._publish_all(rows)
             refused = [
                 (row, result)
                 for row, result in zip(rows, results, strict=True)
-                if isinstance(result, BaseException)
+                if result is not None
             ]
             await self._put_back(conn, [row for row, _ in refused])
+        if len(refused) < len(rows):
+            self._is_away = False
         if refused:
             raise refused[0][1]
         return len(rows)
 
-    async def _put_back(self, conn: Connection, rows: Sequence[Any]) -> None:
+    async def _send(self, rows: Sequence[Stored]) -> None:
+        for row, result in zip(rows, await self._publish_all(rows), strict=True):
+            if result is None:
+                self._sent.append(row["id"])
+                self._anything_sent.set()
+            else:
+                log.warning("event_not_sent", error=type(result).__name__)
+                self._is_away = True
+
+    async def _forget(self) -> None:
+        sent, self._sent = self._sent, []
+        if sent:
+            await self._pool.execute("DELETE FROM outbox WHERE id = ANY ($1)", sent)
+
+    async def _forget_forever(self) -> None:
+        while True:
+            await self._anything_sent.wait()
+            await asyncio.sleep(FORGET_AFTER_S)
+            self._anything_sent.clear()
+            try:
+                await self._forget()
+            except Exception as exc:  # noqa: BLE001 - they go out again once they are due
+                log.warning("outbox_not_tidied", error=type(exc).__name__)
+
+    async def _put_back(self, conn: Connection, rows: Sequence[Stored]) -> None:
         """Store events again under their old numbers."""
         if rows:
             await conn.executemany(
                 """
-                INSERT INTO outbox (id, event_id, type, payload, traceparent)
-                OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5)
+                INSERT INTO outbox (id, event_id, type, payload, traceparent, due_at)
+                OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6)
                 """,
-                [tuple(row) for row in rows],
+                [tuple(row.values()) for row in rows],
             )
 
-    async def _publish(self, row: Any) -> None:
-        await self._broker.publish(
+    async def _publish_all(self, rows: Sequence[Stored]) -> list[BaseException | None]:
+        """Return why each could not be published, None if it was; cancelled, nobody knows."""
+        if not rows:
+            return []
+        # Past FastStream, whose publishing costs 0.2 of 0.5 ms and adds nothing here.
+        exchange = await self._broker.declare_exchange(EVENTS)  # it remembers that it did
+        publishing = (self._publish(exchange, row) for row in rows)
+        return await asyncio.gather(*publishing, return_exceptions=True)
+
+    async def _publish(self, exchange: AbstractExchange, row: Stored) -> None:
+        message = Message(
             row["payload"].encode(),
-            exchange=EVENTS,
-            routing_key=row["type"],
             message_id=str(row["event_id"]),
-            message_type=row["type"],
+            type=row["type"],
             content_type="application/json",
             headers={"traceparent": row["traceparent"]} if row["traceparent"] else None,
-            persist=True,
-            timeout=PUBLISH_TIMEOUT_S,
+            delivery_mode=DeliveryMode.PERSISTENT,
         )
+        await exchange.publish(message, row["type"], timeout=PUBLISH_TIMEOUT_S)
 
     async def _publish_forever(self) -> None:
         while True:

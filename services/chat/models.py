@@ -7,6 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from libs.common.events import Entitlements
+from libs.common.outbox import Stored
 
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
 
@@ -137,6 +138,7 @@ class Posted:
     parent_id: UUID | None
     created_at: datetime
     last_id: UUID
+    announced: list[Stored] | None
     plan: str | None
     tokens: int | None
     limits: Sequence[int | None] | None

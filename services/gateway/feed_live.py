@@ -57,10 +57,10 @@ async def open_feed(
         feed = LiveFeed(res, user_id, listener, wire, login)
         await feed.begin(cursor)
     except RedisError as exc:
-        await res.hub.part(feed_key(user_id), listener)
+        res.hub.part(feed_key(user_id), listener)
         raise _unreadable(exc) from exc
     except BaseException:
-        await res.hub.part(feed_key(user_id), listener)
+        res.hub.part(feed_key(user_id), listener)
         raise
     return feed
 
@@ -90,7 +90,7 @@ async def poll_feed(res: Resources, login: Identity, cursor: str | None, wait_s:
                         raise SessionRevokedError
                     answer = await _poll(res, user_id, cursor)
             finally:
-                await res.hub.part(feed_key(user_id), listener)
+                res.hub.part(feed_key(user_id), listener)
     except RedisError as exc:
         raise _unreadable(exc) from exc
     return answer
@@ -161,7 +161,7 @@ class LiveFeed:
 
     async def close(self) -> None:
         """Listen no longer."""
-        await self._res.hub.part(feed_key(self._user_id), self._listener)
+        self._res.hub.part(feed_key(self._user_id), self._listener)
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield what to send next; no Redis command is ever cancelled in the middle."""

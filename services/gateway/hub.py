@@ -2,21 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError  # noqa: A004
 
 from libs.common.background import in_background
+from libs.common.redis_link import Link, connect
 
 log = structlog.stdlib.get_logger()
 MAX_QUEUED = 256
 """Entries that a listener may be behind; then it reads the stream again instead."""
 
-_OWN_CHANNEL = "gateway:hub"  # redis-py reads from a subscriber only once it has subscribed
 _PING_INTERVAL_S = 15.0
 _RECONNECT_S = 0.5
 
@@ -110,13 +109,16 @@ class Hub:
     """Hands what is published on a channel to whoever listens to it in this process.
 
     Args:
-        redis: a client of its own without a read timeout; a silent subscriber is no error.
+        url: of Redis.
+        timeout_s: how long connecting may take.
     """
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
         self._channels: dict[str, _Channel] = {}
-        self._pubsub: PubSub | None = None
+        self._link: Link | None = None  # while there is none, whoever connects subscribes to all
+        self._has_heard = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -134,7 +136,7 @@ class Hub:
         if channel is None:
             # With its listener from the start: a channel without any is dropped once confirmed.
             channel = self._channels[key] = _Channel({listener})
-            await self._tell_redis(subscribe=key)
+            self._tell("SUBSCRIBE", key)
         channel.listeners.add(listener)
         try:
             async with asyncio.timeout(timeout_s):
@@ -143,7 +145,7 @@ class Hub:
             listener.unsure = True
         return listener
 
-    async def part(self, key: str, listener: Listener) -> None:
+    def part(self, key: str, listener: Listener) -> None:
         """Forget a listener; the last one of a channel takes the subscription along."""
         channel = self._channels.get(key)
         if channel is None:
@@ -153,66 +155,66 @@ class Hub:
         # that of a new subscription.
         if not channel.listeners and channel.ready.done():
             del self._channels[key]
-            await self._tell_redis(unsubscribe=key)
+            self._tell("UNSUBSCRIBE", key)
 
-    async def _tell_redis(self, *, subscribe: str = "", unsubscribe: str = "") -> None:
-        if self._pubsub is None:
-            return  # whoever reconnects subscribes to everything
-        try:
-            if subscribe:
-                await self._pubsub.subscribe(subscribe)
-            else:
-                await self._pubsub.unsubscribe(unsubscribe)
-        except RedisError:
-            log.debug("subscriber_unreachable")  # the reader meets the same error and reconnects
+    def _tell(self, command: str, *channels: str) -> None:
+        if self._link is not None:
+            self._link.tell(command, *channels)
 
     async def _run(self) -> None:
         while True:
             try:
-                await self._subscribe_and_read()
+                await self._subscribe_and_hear()
             except Exception as exc:  # noqa: BLE001 - without it live replies end for good
                 log.warning("subscriber_lost", error=type(exc).__name__)
             await asyncio.sleep(_RECONNECT_S)
 
-    async def _subscribe_and_read(self) -> None:
-        pubsub = self._redis.pubsub()
+    async def _subscribe_and_hear(self) -> None:
+        link = await connect(self._url, timeout_s=self._timeout_s, on_push=self._on_push)
         try:
-            await pubsub.subscribe(_OWN_CHANNEL)
-            self._pubsub = pubsub
+            self._link = link
             if self._channels:
-                await pubsub.subscribe(*self._channels)
-            await self._read(pubsub)
-        finally:
-            self._pubsub = None
-            self._lose()
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
-
-    async def _read(self, pubsub: PubSub) -> None:
-        silent = False
-        while True:
-            message = await pubsub.get_message(timeout=_PING_INTERVAL_S)
-            if message is None:
-                if silent:
+                self._tell("SUBSCRIBE", *self._channels)
+            while True:
+                self._has_heard = False
+                self._tell("PING")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PING_INTERVAL_S):
+                        await link.closed()
+                        raise ConnectionError("the connection is lost")
+                if not self._has_heard:
                     raise TimeoutError("no answer to a ping")
-                silent = True
-                await pubsub.ping()
-                continue
-            silent = False
-            key = message["channel"].decode() if message["channel"] else ""
-            channel = self._channels.get(key)
-            if channel is None:
-                continue
-            if message["type"] == "subscribe":
-                await self._confirm(key, channel)
-            elif message["type"] == "message":
-                for listener in channel.listeners:
-                    listener.push(message["data"])
+        finally:
+            self._link = None
+            self._lose()
+            link.give_up(ConnectionError("nobody listens any more"))
 
-    async def _confirm(self, key: str, channel: _Channel) -> None:
+    def _on_push(self, push: object) -> None:
+        self._has_heard = True
+        try:
+            self._hear(push)
+        except Exception:
+            log.exception("subscriber_failed")
+            if self._link is not None:
+                self._link.give_up(ConnectionError("what it said was not understood"))
+
+    def _hear(self, push: Any) -> None:
+        kind, *rest = push  # raises for an error, which is no list
+        if kind == b"message":
+            channel = self._channels.get(rest[0].decode())
+            for listener in channel.listeners if channel is not None else ():
+                listener.push(rest[1])
+        elif kind == b"subscribe":
+            key = rest[0].decode()
+            channel = self._channels.get(key)
+            if channel is not None:
+                self._confirm(key, channel)
+
+    def _confirm(self, key: str, channel: _Channel) -> None:
         _settle(channel.ready)
         if not channel.listeners:
             del self._channels[key]
-            await self._tell_redis(unsubscribe=key)
+            self._tell("UNSUBSCRIBE", key)
             return
         for listener in channel.listeners:
             if listener.unsure:

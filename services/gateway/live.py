@@ -100,7 +100,7 @@ async def open_view(res: Resources, view: View, wire: Wire = SSE) -> "LiveReply"
         replay = Replay(str(view.reply_id), wire.encode)
         first = await _first_events(res, view, replay)
     except BaseException:
-        await res.hub.part(view.key, listener)
+        res.hub.part(view.key, listener)
         raise
     return LiveReply(res, view, listener, replay, first, wire)
 
@@ -152,7 +152,7 @@ class LiveReply:
 
     async def close(self) -> None:
         """Listen no longer."""
-        await self._res.hub.part(self._view.key, self._listener)
+        self._res.hub.part(self._view.key, self._listener)
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield what to send next; no Redis command is ever cancelled in the middle."""

@@ -60,16 +60,14 @@ class Resources:
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open Redis and the services' pools, start the hub; close them on exit."""
     async with AsyncExitStack() as stack:
-        redis = _redis(settings, timeout_s=REDIS_TIMEOUT_S)
+        redis = _redis(settings)
         stack.push_async_callback(redis.aclose)
         shared = MultiplexedRedis(settings.redis_url, timeout_s=REDIS_TIMEOUT_S)
         stack.push_async_callback(shared.aclose)
-        subscriber = _redis(settings, timeout_s=None)
-        stack.push_async_callback(subscriber.aclose)
         upstreams = _upstreams(settings)
         for upstream in upstreams.values():
             stack.callback(upstream.close)
-        hub = Hub(subscriber)
+        hub = Hub(settings.redis_url, timeout_s=REDIS_TIMEOUT_S)
         await stack.enter_async_context(hub.running())
         sessions, revocations = Sessions(), RevocationStore(shared)
         await stack.enter_async_context(hearing(hub, revocations, sessions))
@@ -107,10 +105,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
 
 
-def _redis(settings: Settings, *, timeout_s: float | None) -> Redis:
+def _redis(settings: Settings) -> Redis:
     pool = BlockingConnectionPool.from_url(
         settings.redis_url,
-        socket_timeout=timeout_s,
+        socket_timeout=REDIS_TIMEOUT_S,
         socket_connect_timeout=REDIS_TIMEOUT_S,
         max_connections=_REDIS_CONNECTIONS,
         retry=Retry(NoBackoff(), 0),  # a request must not wait for a second try

@@ -11,7 +11,8 @@ MAX_LINES = 300
 EVERY_SERVICE = {"__init__", "__main__", "app", "errors", "resources", "rules", "settings", "store"}
 WITH_SCHEMA = EVERY_SERVICE | {"actions", "consumers", "models"}
 MODULES = {
-    "ai": WITH_SCHEMA | {"api", "breaker", "catalogue", "chunks", "live", "model", "worker"},
+    "ai": WITH_SCHEMA
+    | {"api", "beats", "breaker", "catalogue", "chunks", "live", "model", "worker"},
     "auth": WITH_SCHEMA
     | {
         "access_errors",

@@ -61,6 +61,24 @@ async def store_unpublishable(conn: Connection) -> None:
     )
 
 
+async def store_for_later(
+    conn: Connection, event: UserRegistered, *, type_: str = UserRegistered.TYPE
+) -> list[outbox.Stored]:
+    """Store an event that its sender publishes; a relay would in five seconds."""
+    _, _, payload, traceparent = outbox.row(event)
+    return await conn.fetch(
+        """
+        INSERT INTO outbox (event_id, type, payload, traceparent, due_at)
+        VALUES ($1, $2, $3, $4, now() + interval '5 seconds')
+        RETURNING id, event_id, type, payload, traceparent
+        """,
+        event.event_id,
+        type_,
+        payload,
+        traceparent,
+    )
+
+
 async def take(queue: RobustQueue) -> Any:
     async def get() -> Any:
         return await queue.get(fail=False, no_ack=True)
@@ -125,6 +143,74 @@ async def test_a_relay_that_failed_goes_on(
             return await rows(conn) == 0
 
         assert await eventually(empty)
+
+
+async def test_what_its_sender_publishes_goes_out_at_once_and_only_once(
+    conn: Connection, relay: Relay, published: RobustQueue
+) -> None:
+    event = UserRegistered(user_id=new_id())
+    stored = await store_for_later(conn, event)
+
+    async with relay.running():
+        assert await relay.publish_pending() == 0
+        relay.send(stored)
+
+        message = await take(published)
+        assert message.message_id == str(event.event_id)
+        assert UserRegistered.model_validate_json(message.body) == event
+
+        async def empty() -> bool:
+            return await rows(conn) == 0
+
+        assert await eventually(empty)
+    assert await published.get(fail=False) is None
+
+
+async def test_what_is_being_sent_at_the_end_is_sent_and_deleted(
+    conn: Connection, relay: Relay, published: RobustQueue
+) -> None:
+    stored = await store_for_later(conn, UserRegistered(user_id=new_id()))
+
+    async with relay.running():
+        relay.send(stored)
+
+    assert await published.get(fail=False, no_ack=True) is not None
+    assert await rows(conn) == 0
+
+
+async def test_what_its_sender_could_not_publish_goes_out_once_it_is_due(
+    conn: Connection, relay: Relay, published: RobustQueue
+) -> None:
+    stored = await store_for_later(conn, UserRegistered(user_id=new_id()), type_=NOBODY_LISTENS)
+
+    async with relay.running():
+        relay.send(stored)
+        await asyncio.gather(*relay.sending)
+        await conn.execute("UPDATE outbox SET type = $1", UserRegistered.TYPE)
+
+        async def taken() -> object:
+            return await published.get(fail=False, no_ack=True)
+
+        assert await eventually(taken, within_s=15)
+    assert await rows(conn) == 0
+
+
+async def test_while_rabbitmq_refuses_nothing_is_sent_but_what_is_due(
+    conn: Connection, relay: Relay, published: RobustQueue
+) -> None:
+    first = await store_for_later(conn, UserRegistered(user_id=new_id()), type_=NOBODY_LISTENS)
+    second = await store_for_later(conn, UserRegistered(user_id=new_id()))
+
+    relay.send(first)
+    await asyncio.gather(*relay.sending)
+    relay.send(second)
+    assert not relay.sending
+
+    await conn.execute("UPDATE outbox SET due_at = now(), type = $1", UserRegistered.TYPE)
+    assert await relay.publish_pending() == 2
+    relay.send(second)
+    assert relay.sending
+    await asyncio.gather(*relay.sending)
 
 
 async def test_rows_that_another_relay_holds_stop_nobody(

@@ -239,7 +239,7 @@ async def _end(res: Resources, run: Run, event: store.End) -> bool:
     while True:
         try:
             async with res.db.acquire() as conn:
-                ended = await store.end_generation(
+                stored = await store.end_generation(
                     conn,
                     event,
                     charge,
@@ -251,6 +251,6 @@ async def _end(res: Resources, run: Run, event: store.End) -> bool:
             log.warning("dependency_away", error=type(exc).__name__, retry_in_s=END_RETRY_S)
             await asyncio.sleep(END_RETRY_S)
             continue
-        if ended:
-            res.relay.nudge()
-        return ended
+        if stored is not None:
+            res.relay.send([stored])
+        return stored is not None

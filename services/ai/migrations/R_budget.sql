@@ -5,22 +5,21 @@ DROP FUNCTION IF EXISTS claim_generation;
 DROP FUNCTION IF EXISTS reserve_cost;
 DROP FUNCTION IF EXISTS settle_cost;
 
--- Hold p_micros of the user's month, and of the day where p_day_limit is not NULL.
+-- Hold p_micros of the user's month, and of the day where p_day_limit is not NULL. A month without a
+-- limit is held of as well, where the day has one.
 -- Returns NULL; or month or day if that much is not left there, and then nothing is held.
 CREATE FUNCTION reserve_cost(
-    p_user_id uuid, p_month date, p_day date, p_micros bigint, p_day_limit bigint
+    p_user_id uuid, p_month date, p_day date, p_micros bigint, p_month_limit bigint,
+    p_day_limit bigint
 ) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    month_limit bigint;
 BEGIN
-    SELECT cost_micros_per_month INTO month_limit FROM entitlement WHERE user_id = p_user_id;
     -- One atomic statement decides, whoever else asks at the same moment.
     INSERT INTO budget AS b (user_id, month, settled_micros, reserved_micros)
-    SELECT p_user_id, p_month, 0, p_micros WHERE month_limit IS NULL OR p_micros <= month_limit
+    SELECT p_user_id, p_month, 0, p_micros WHERE p_month_limit IS NULL OR p_micros <= p_month_limit
     ON CONFLICT (user_id, month) DO UPDATE
     SET reserved_micros = b.reserved_micros + EXCLUDED.reserved_micros
-    WHERE month_limit IS NULL
-        OR b.settled_micros + b.reserved_micros + EXCLUDED.reserved_micros <= month_limit;
+    WHERE p_month_limit IS NULL
+        OR b.settled_micros + b.reserved_micros + EXCLUDED.reserved_micros <= p_month_limit;
     IF NOT FOUND THEN
         RETURN 'month';
     END IF;
@@ -71,7 +70,8 @@ BEGIN
     END IF;
 END $$;
 
--- Make p_worker the one that writes a reply, and hold p_micros for it unless something is held.
+-- Make p_worker the one that writes a reply, and hold p_micros for it unless something is held, or
+-- nothing limits what it may cost.
 -- attempt is NULL if the reply has ended, its worker lives or the user was deleted.
 -- refused: as of reserve_cost; the reply is the worker's all the same, to be ended.
 CREATE FUNCTION claim_generation(
@@ -84,12 +84,16 @@ DECLARE
     month CONSTANT date := date_trunc('month', today)::date;
     held_day CONSTANT date := CASE WHEN p_day_limit IS NOT NULL THEN today END;
     held  bigint;
+    month_limit bigint;
+    is_limited  boolean;
 BEGIN
+    SELECT cost_micros_per_month INTO month_limit FROM entitlement WHERE user_id = p_user_id;
+    is_limited := month_limit IS NOT NULL OR p_day_limit IS NOT NULL;
     -- As if all were well with the budget: then there is no second version of the row to write.
     INSERT INTO generation AS g (id, user_id, chatroom_id, status, attempt, worker, model,
         created_at, reserved_micros, reserved_month, reserved_day)
-    SELECT p_id, p_user_id, p_chatroom_id, 'running', 1, p_worker, p_model, p_now, p_micros, month,
-        held_day
+    SELECT p_id, p_user_id, p_chatroom_id, 'running', 1, p_worker, p_model, p_now,
+        CASE WHEN is_limited THEN p_micros END, CASE WHEN is_limited THEN month END, held_day
     WHERE NOT is_deleted_user(p_user_id)
     ON CONFLICT (id) DO UPDATE SET attempt = g.attempt + 1, worker = EXCLUDED.worker
     WHERE g.status = 'running' AND CASE
@@ -98,10 +102,10 @@ BEGIN
     END
     RETURNING g.attempt, g.stop_requested_at IS NOT NULL, g.reserved_micros
     INTO attempt, stop_requested, held;
-    IF attempt IS NULL OR attempt > 1 AND held IS NOT NULL THEN
+    IF NOT is_limited OR attempt IS NULL OR attempt > 1 AND held IS NOT NULL THEN
         RETURN;
     END IF;
-    refused := reserve_cost(p_user_id, month, today, p_micros, p_day_limit);
+    refused := reserve_cost(p_user_id, month, today, p_micros, month_limit, p_day_limit);
     IF refused IS NOT NULL THEN
         UPDATE generation
         SET reserved_micros = NULL, reserved_month = NULL, reserved_day = NULL WHERE id = p_id;

@@ -6,6 +6,7 @@ from uuid import UUID
 from libs.common import outbox
 from libs.common.db import COMMAND_TIMEOUT_S, Connection
 from libs.common.events import AIReplyFailed, AIReplyReady, AIReplyStopped, MessagePosted
+from libs.common.outbox import Stored
 from services.ai.models import Charge, Claim, Running
 
 End = AIReplyReady | AIReplyFailed | AIReplyStopped
@@ -170,14 +171,17 @@ async def end_generation(
     worker: int,
     now: datetime,
     counts_days: bool,
-) -> bool:
+) -> Stored | None:
     """Store the end of an attempt with its ledger row and the event that announces it.
 
     What it cost goes into the budget, and what was held for it leaves it; `counts_days` tells
-    whether the installation has one. None of it, and false, if the attempt is no longer the newest,
+    whether the installation has one. None of it, and None, if the attempt is no longer the newest,
     or has ended.
+
+    Returns:
+        The event as it was put into the outbox, to be published.
     """
-    ended = await conn.fetchval(
+    stored: Stored | None = await conn.fetchrow(
         """
         WITH ended AS (
             UPDATE generation SET status = $4, finish_reason = $5, problem_code = $6,
@@ -196,9 +200,9 @@ async def end_generation(
             SELECT settle_cost(user_id, $8, $16, $22, reserved_micros, reserved_month, reserved_day)
             FROM ended
         )
-        INSERT INTO outbox (event_id, type, payload, traceparent)
-        SELECT $18, $19, $20, $21 FROM settled
-        RETURNING true
+        INSERT INTO outbox (event_id, type, payload, traceparent, due_at)
+        SELECT $18, $19, $20, $21, now() + interval '5 seconds' FROM settled
+        RETURNING id, event_id, type, payload, traceparent
         """,
         event.reply_id,
         event.attempt,
@@ -212,4 +216,4 @@ async def end_generation(
         *outbox.row(event),
         counts_days,
     )
-    return ended is not None
+    return stored

@@ -85,7 +85,7 @@ async def accept(
         raise quotas.limit_error(posted, now, guest=guest)
     if refused := rules.refusal(posted.outcome):
         raise refused
-    res.relay.nudge()
+    res.relay.send(posted.announced or [])
     return posted
 
 

@@ -156,5 +156,4 @@ async def _end_reply(res: Resources, end: ReplyEnd, *, event_id: UUID | None) ->
             now=utc_now(),
             traceparent=outbox.traceparent(),
         )
-    if announced:
-        res.relay.nudge()
+    res.relay.send(announced)

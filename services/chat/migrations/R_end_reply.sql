@@ -8,12 +8,12 @@ DROP FUNCTION IF EXISTS end_reply;
 -- would save them.
 -- p_tokens: what the reply has used; NULL if nobody knows, then what was held back for it counts.
 -- p_event_id: the event that told, NULL if none did. p_event_ids: as of announce_next_reply.
--- Returns whether something was announced.
+-- Returns what was put into the outbox.
 CREATE FUNCTION end_reply(
     p_event_id uuid, p_chatroom_id uuid, p_reply_id uuid, p_user_id uuid, p_status text,
     p_attempt integer, p_content text, p_model text, p_finish_reason text, p_problem jsonb,
     p_tokens bigint, p_event_ids uuid[], p_now timestamptz, p_traceparent text
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS outbox[] LANGUAGE plpgsql AS $$
 DECLARE
     is_free CONSTANT boolean := p_status IN ('failed', 'stopped') AND p_content = '';
     spent   record;
@@ -22,7 +22,7 @@ BEGIN
         INSERT INTO inbox (consumer, event_id) VALUES ('end_reply', p_event_id)
         ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
-            RETURN false;
+            RETURN '{}';
         END IF;
     END IF;
 
@@ -32,7 +32,7 @@ BEGIN
             PERFORM settle_quota(
                 p_user_id, (p_now AT TIME ZONE 'UTC')::date, false, coalesce(p_tokens, 0));
         END IF;
-        RETURN false;
+        RETURN '{}';
     END IF;
     UPDATE message SET status = p_status, attempt = p_attempt, content = p_content,
         model = coalesce(p_model, CASE attempt WHEN p_attempt THEN model END),
@@ -42,7 +42,7 @@ BEGIN
     RETURNING coalesce(counted_on, (created_at AT TIME ZONE 'UTC')::date) AS day, tokens
     INTO spent;
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN '{}';
     END IF;
 
     PERFORM settle_quota(p_user_id, spent.day, is_free, spent.tokens);

@@ -3,9 +3,24 @@
 DROP FUNCTION IF EXISTS post_message;
 DROP FUNCTION IF EXISTS regenerate_reply;
 DROP FUNCTION IF EXISTS announce_next_reply;
+DROP FUNCTION IF EXISTS announce;
+
+-- Store an event and return its row: the caller publishes it once it is committed. A relay does so
+-- if the caller could not, for which it gets five seconds (libs/common/outbox.py).
+CREATE FUNCTION announce(p_event_id uuid, p_type text, p_event json, p_traceparent text)
+RETURNS outbox LANGUAGE plpgsql AS $$
+DECLARE
+    stored outbox;
+BEGIN
+    INSERT INTO outbox (event_id, type, payload, traceparent, due_at)
+    VALUES (p_event_id, p_type, p_event::text, p_traceparent, now() + interval '5 seconds')
+    RETURNING * INTO stored;
+    RETURN stored;
+END $$;
 
 -- Announce the room's oldest queued reply, unless one is open. The caller holds the room's lock.
 -- p_event_ids: of MessagePosted, MessageChanged (not used here), ConversationGrew.
+-- Returns what was put into the outbox.
 --
 -- The prompt holds what the path says after the summary: up to 40,000 characters and 32 turns, so
 -- that a long room costs no more than a young one. Past 32,000 characters or 24 turns a summary is
@@ -13,8 +28,9 @@ DROP FUNCTION IF EXISTS announce_next_reply;
 -- while that summary is being written.
 CREATE FUNCTION announce_next_reply(
     p_chatroom_id uuid, p_event_ids uuid[], p_now timestamptz, p_traceparent text
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS outbox[] LANGUAGE plpgsql AS $$
 DECLARE
+    announced  outbox[] := '{}';
     next_reply record;
     context    record;
     first_id   CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
@@ -32,7 +48,7 @@ BEGIN
     ORDER BY reply.id
     LIMIT 1;
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN announced;
     END IF;
 
     -- Answered turns only: a question that failed must not be answered in place of this one.
@@ -80,8 +96,7 @@ BEGIN
     UPDATE message SET announced_at = p_now
     WHERE chatroom_id = p_chatroom_id AND id = next_reply.id;
     UPDATE chatroom SET open_reply_id = next_reply.id WHERE id = p_chatroom_id;
-    INSERT INTO outbox (event_id, type, payload, traceparent)
-    VALUES (p_event_ids[1], CASE next_reply.plan
+    announced := announced || announce(p_event_ids[1], CASE next_reply.plan
         WHEN 'basic' THEN 'chat.message_posted.v1' ELSE 'chat.priority_message_posted.v1'
     END, json_build_object(
         'event_id', p_event_ids[1], 'occurred_at', p_now, 'user_id', next_reply.user_id,
@@ -90,7 +105,7 @@ BEGIN
         'summary', next_reply.summary, 'model', next_reply.wanted_model,
         'plan', next_reply.plan,
         'wants_title', next_reply.untitled AND context.is_first AND next_reply.summary = ''
-    )::text, p_traceparent);
+    ), p_traceparent);
 
     -- Once per stretch; again if a whole stretch went by without an answer.
     IF context.is_long AND context.outgrown IS NOT NULL AND NOT next_reply.hidden AND (
@@ -98,19 +113,19 @@ BEGIN
             <= coalesce(next_reply.summary_until, first_id)
     ) THEN
         UPDATE chatroom SET summary_asked_until = context.outgrown_until WHERE id = p_chatroom_id;
-        INSERT INTO outbox (event_id, type, payload, traceparent)
-        VALUES (p_event_ids[3], 'chat.conversation_grew.v1', json_build_object(
+        announced := announced || announce(p_event_ids[3], 'chat.conversation_grew.v1', json_build_object(
             'event_id', p_event_ids[3], 'occurred_at', p_now, 'user_id', next_reply.user_id,
             'chatroom_id', p_chatroom_id, 'summary', next_reply.summary,
             'turns', context.outgrown, 'until', context.outgrown_until
-        )::text, p_traceparent);
+        ), p_traceparent);
     END IF;
-    RETURN true;
+    RETURN announced;
 END $$;
 
 -- Store a message with its pending reply and consume one unit of quota, all or nothing.
 -- With p_edits it takes the place of that message: same parent, and the path goes on through it.
 -- p_event_ids: of MessagePosted, MessageChanged, ConversationGrew.
+-- announced: what was put into the outbox, NULL if nothing was accepted.
 -- outcome: accepted; replayed (the key or the client's id was used for the same request, ids are
 -- those of then); key_reused; no_room; no_message (nothing to edit); reply_in_progress; no_model;
 -- limit; behind (an id sorts before last_id). plan, limits, used, tokens: as of consume_quota.
@@ -121,7 +136,8 @@ CREATE FUNCTION post_message(
     p_output_tokens integer, p_traceparent text,
     OUT outcome text, OUT message_id uuid, OUT reply_id uuid, OUT parent_id uuid,
     OUT created_at timestamptz, OUT last_id uuid, OUT plan text, OUT tokens bigint,
-    OUT limits bigint[], OUT used bigint[]
+    OUT limits bigint[], OUT used bigint[],
+    OUT announced outbox[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     room    record;
@@ -221,16 +237,15 @@ BEGIN
     WHERE id = p_chatroom_id;
     -- Before what other devices are told, for somebody waits for the reply.
     IF room.open_reply_id IS NULL THEN
-        PERFORM announce_next_reply(p_chatroom_id, p_event_ids, p_now, p_traceparent);
+        announced := announce_next_reply(p_chatroom_id, p_event_ids, p_now, p_traceparent);
     END IF;
     IF NOT room.hidden THEN
-        INSERT INTO outbox (event_id, type, payload, traceparent)
-        VALUES (p_event_ids[2], 'chat.message_changed.v1', json_build_object(
+        announced := announced || announce(p_event_ids[2], 'chat.message_changed.v1', json_build_object(
             'event_id', p_event_ids[2], 'occurred_at', p_now, 'user_id', p_user_id,
             'chatroom_id', p_chatroom_id, 'message_id', p_message_id, 'change', 'created',
             'content', p_content, 'client_message_id', p_client_message_id,
             'parent_id', parent_id, 'reply_id', p_reply_id, 'created_at', p_now
-        )::text, p_traceparent);
+        ), p_traceparent);
     END IF;
 END $$;
 
@@ -242,7 +257,8 @@ CREATE FUNCTION regenerate_reply(
     p_prompt_tokens integer, p_output_tokens integer, p_traceparent text,
     OUT outcome text, OUT message_id uuid, OUT reply_id uuid, OUT parent_id uuid,
     OUT created_at timestamptz, OUT last_id uuid, OUT plan text, OUT tokens bigint,
-    OUT limits bigint[], OUT used bigint[], OUT content text, OUT client_message_id text
+    OUT limits bigint[], OUT used bigint[], OUT content text, OUT client_message_id text,
+    OUT announced outbox[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     room    record;
@@ -308,12 +324,11 @@ BEGIN
     UPDATE chatroom SET last_message_id = p_reply_id, leaf_id = p_reply_id, active_at = p_now
     WHERE id = p_chatroom_id;
     IF NOT room.hidden THEN
-        INSERT INTO outbox (event_id, type, payload, traceparent)
-        VALUES (p_event_ids[2], 'chat.message_changed.v1', json_build_object(
+        announced := announced || announce(p_event_ids[2], 'chat.message_changed.v1', json_build_object(
             'event_id', p_event_ids[2], 'occurred_at', p_now, 'user_id', p_user_id,
             'chatroom_id', p_chatroom_id, 'message_id', message_id, 'change', 'updated',
             'parent_id', parent_id, 'reply_id', p_reply_id, 'created_at', created_at
-        )::text, p_traceparent);
+        ), p_traceparent);
     END IF;
-    PERFORM announce_next_reply(p_chatroom_id, p_event_ids, p_now, p_traceparent);
+    announced := announced || announce_next_reply(p_chatroom_id, p_event_ids, p_now, p_traceparent);
 END $$;

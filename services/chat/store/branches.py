@@ -29,7 +29,7 @@ async def regenerate_reply(
     row = await conn.fetchrow(
         """
         SELECT outcome, message_id, reply_id, parent_id, created_at, last_id, plan, tokens, limits,
-            used, content, client_message_id
+            used, content, client_message_id, announced
         FROM regenerate_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         """,
         user_id,

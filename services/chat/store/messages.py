@@ -27,7 +27,7 @@ async def post_message(
     row = await conn.fetchrow(
         """
         SELECT outcome, message_id, reply_id, parent_id, created_at, last_id, plan, tokens, limits,
-            used
+            used, announced
         FROM post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         """,
         draft.user_id,

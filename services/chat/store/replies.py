@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.db import Connection
+from libs.common.outbox import Stored
 from services.chat.models import ReplyEnd
 
 
@@ -39,15 +40,15 @@ async def end_reply(
     event_ids: list[UUID],
     now: datetime,
     traceparent: str | None,
-) -> bool:
+) -> list[Stored]:
     """Store how an open reply ended, and announce the room's next one.
 
     Nothing happens if `event_id` was acted on before, the room is gone or the reply has ended.
 
     Returns:
-        Whether something was put into the outbox.
+        What was put into the outbox, to be published.
     """
-    announced: bool = await conn.fetchval(
+    announced: list[Stored] = await conn.fetchval(
         "SELECT end_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         event_id,
         end.chatroom_id,

@@ -114,11 +114,11 @@ def announced(res: Resources, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
 
     async def end_and_note(
         conn: Connection, event: generations.End, *args: Any, **options: Any
-    ) -> bool:
-        ended: bool = await end(conn, event, *args, **options)
-        if ended:
+    ) -> outbox.Stored | None:
+        stored = await end(conn, event, *args, **options)
+        if stored is not None:
             taken.append(event)
-        return ended
+        return stored
 
     monkeypatch.setattr(outbox, "add", add_and_note)
     monkeypatch.setattr(generations, "end_generation", end_and_note)

@@ -66,6 +66,7 @@ async def test_a_running_reply_holds_its_highest_cost_and_its_end_settles_the_tr
     res: Resources, gemini: httpx2.AsyncClient, conn: Connection
 ) -> None:
     event = posted()
+    await limit(res, event.user_id, 1_000_000)
     await gemini.post("/_emulator/faults", json={"mode": "slow", "delay_s": 1})
     writing = asyncio.create_task(replies.answer_message(res, event))
     assert await eventually(lambda: calls(gemini))
@@ -85,10 +86,24 @@ async def test_the_dearest_of_the_models_that_may_be_asked_is_held(
 ) -> None:
     res = changed(gemini_fallback_model="gemini-3.1-pro-preview", gemini_model="gemini-2.5-flash")
 
-    await replies.answer_message(res, posted())
+    event = posted()
+    await limit(res, event.user_id, 10_000_000)
+
+    await replies.answer_message(res, event)
 
     held_then = await conn.fetchval("SELECT reserved_micros FROM generation")
     assert held_then >= cost_of(Usage(output=4096), "gemini-3.1-pro-preview")[0]
+
+
+async def test_where_nothing_limits_the_cost_nothing_is_held_and_yet_all_is_settled(
+    res: Resources, gemini: httpx2.AsyncClient, conn: Connection
+) -> None:
+    """A limit may come in the midst of a month."""
+    await replies.answer_message(res, posted())
+
+    assert await conn.fetchval("SELECT reserved_micros FROM generation") is None
+    assert await held(conn) == (await spent(res), 0)
+    assert await spent(res) > 0
 
 
 async def test_parallel_replies_cannot_overspend_a_budget(
@@ -184,6 +199,7 @@ async def test_the_reply_of_a_dead_worker_holds_once_and_settles_once(
 ) -> None:
     """It was begun by a process of the version before, then by one that died, then by us."""
     event = posted()
+    await limit(res, event.user_id, 1_000_000)
     await claimed_by(conn, event, worker=4711)
     claims = [await claim(res, event, worker) for worker in (4712, 4713)]
 

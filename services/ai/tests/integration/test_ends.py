@@ -7,6 +7,7 @@ import pytest
 from libs.common.clock import utc_now
 from libs.common.db import Connection
 from libs.common.events import AIReplyFailed, AIReplyReady, Event, Usage
+from libs.common.outbox import Stored
 from services.ai.actions import replies as actions
 from services.ai.models import Charge
 from services.ai.resources import Resources
@@ -46,7 +47,7 @@ async def test_what_is_written_waits_for_postgresql_and_is_not_paid_for_again(
 ) -> None:
     end, lost = store.end_generation, iter([ConnectionResetError, TimeoutError])
 
-    async def lose_two(*args: Any, **options: Any) -> bool:
+    async def lose_two(*args: Any, **options: Any) -> Stored | None:
         for error in lost:
             raise error
         return await end(*args, **options)
@@ -78,5 +79,5 @@ async def test_an_end_is_stored_once(conn: Connection) -> None:
         for end in (stopped_of(event), stopped_of(event))
     ]
 
-    assert stored == [True, False]
+    assert [row is not None for row in stored] == [True, False]
     assert await conn.fetchval("SELECT status FROM generation") == "stopped"

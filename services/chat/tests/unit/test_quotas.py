@@ -16,7 +16,7 @@ def refused(
     limits: Sequence[int | None], used: Sequence[int], *, tokens: int = 0, plan: str | None = None
 ) -> Posted:
     one = new_id()
-    return Posted("limit", one, one, None, NOW, one, plan, tokens, limits, used, "", None)
+    return Posted("limit", one, one, None, NOW, one, None, plan, tokens, limits, used, "", None)
 
 
 def test_headers_tell_what_is_limited_and_nothing_else() -> None:
