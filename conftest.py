@@ -86,7 +86,8 @@ class Servers:
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415
         from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
 
-        postgres = PostgresContainer(POSTGRES_IMAGE, driver=None)
+        unsafe = "postgres -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+        postgres = PostgresContainer(POSTGRES_IMAGE, driver=None).with_command(unsafe)
         # Not RabbitMqContainer, which wants a client library of its own.
         rabbitmq = (
             DockerContainer(RABBITMQ_IMAGE)

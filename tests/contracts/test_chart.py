@@ -178,7 +178,6 @@ def test_the_document_names_what_a_secret_holds(service: str) -> None:
 
 
 def test_schemas_are_up_to_date_before_anything_of_a_release_starts() -> None:
-    """M1: the previous release meets the new schema."""
     job = kinds("Job")["migrate"]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     containers = {each["name"]: each for each in job["spec"]["template"]["spec"]["containers"]}
