@@ -174,6 +174,7 @@ class Stack:
                 "STRIPE_API_BASE": self._http("stripe"),
                 "STRIPE_WEBHOOK_SECRET": f"whsec_{self._passwords['stripe_webhook']}",
                 "STRIPE_PRO_PRICE_ID": "price_pro_monthly",
+                "STRIPE_PRO_ANNUAL_PRICE_ID": "price_pro_yearly",
             }
         return defaults
 

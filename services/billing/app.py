@@ -9,7 +9,8 @@ from libs.common import inbox
 from libs.common.db import Pool
 from libs.common.http import create_service
 from libs.common.identity import TokenVerifier
-from services.billing import api, consumers
+from services.billing import consumers
+from services.billing.api import ROUTERS
 from services.billing.applier import Applier
 from services.billing.resources import open_resources
 from services.billing.settings import Settings
@@ -37,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
             ):
                 yield
 
-    return create_service("Thoughtflow billing", lifespan=lifespan, routers=[api.router])
+    return create_service("Thoughtflow billing", lifespan=lifespan, routers=ROUTERS)
 
 
 async def _ping(db: Pool) -> None:

@@ -3,25 +3,59 @@
 from collections.abc import Mapping
 from typing import Any
 
-from libs.common.errors import ConflictError, MalformedError, NotFoundError, UnavailableError
+from libs.common.errors import (
+    ConflictError,
+    MalformedError,
+    NotFoundError,
+    UnavailableError,
+    ValidationFailedError,
+)
 
 
-class AlreadySubscribedError(ConflictError):
+class LiveSubscriptionError(ConflictError):
+    """The user has a subscription that is not over; `portal_url` is where to manage it."""
+
+
+class AlreadySubscribedError(LiveSubscriptionError):
     """The user is Pro already."""
 
     code = "already_subscribed"
 
 
-class SubscriptionExistsError(ConflictError):
+class SubscriptionExistsError(LiveSubscriptionError):
     """The user has a subscription that is neither in force nor over."""
 
     code = "subscription_exists"
 
 
-class PaymentOverdueError(ConflictError):
+class PaymentOverdueError(LiveSubscriptionError):
     """The user has a subscription that waits for a payment."""
 
     code = "payment_overdue"
+
+
+class NotACustomerError(ConflictError):
+    """The user has never begun to subscribe."""
+
+    code = "not_a_customer"
+
+
+class NothingToCancelError(ConflictError):
+    """The user has no subscription that could be cancelled."""
+
+    code = "nothing_to_cancel"
+
+
+class NothingToResumeError(ConflictError):
+    """The user has no subscription that could go on."""
+
+    code = "nothing_to_resume"
+
+
+class IntervalNotOfferedError(ValidationFailedError):
+    """Pro is not sold by this interval."""
+
+    code = "interval_not_offered"
 
 
 class BillingUnavailableError(UnavailableError):

@@ -9,6 +9,9 @@ from pydantic import AwareDatetime, BaseModel
 
 from libs.common.events import Entitlements, Plan
 
+Interval = Literal["month", "year"]
+"""How often Pro is paid for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
@@ -21,6 +24,7 @@ class Subscription:
         period_end: end of the current period, UTC.
         ends_at: when it is set to end, UTC, if it is.
         price_ids: what it is for.
+        is_taken_back: whether the payment for the current period was given or charged back.
     """
 
     id: str
@@ -29,6 +33,7 @@ class Subscription:
     period_end: datetime
     ends_at: datetime | None
     price_ids: frozenset[str] = frozenset()
+    is_taken_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,67 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True)
+class Invoice:
+    """What we read of a Stripe invoice, and of the payments for it; amounts in the smallest unit.
+
+    Attributes:
+        id: `in_...`.
+        subscription_id: what it is for, `sub_...`.
+        number: as printed on it.
+        status: Stripe's word: `open`, `paid`, `uncollectible` or `void`.
+        currency: ISO 4217 in lower case.
+        total: what it asks for.
+        amount_paid: what was paid.
+        refunded_amount: what was given back of that.
+        dispute_status: Stripe's word for the dispute about the payment, if there is one.
+        period_start: from when on it pays for the subscription, UTC.
+        period_end: until when, UTC.
+        created_at: UTC.
+        hosted_url: Stripe's page of it.
+        pdf_url: the same to print.
+        payment_intent_ids: `pi_...`; by them Stripe tells of disputes.
+    """
+
+    id: str
+    subscription_id: str | None
+    number: str | None
+    status: str
+    currency: str
+    total: int
+    amount_paid: int
+    refunded_amount: int
+    dispute_status: str | None
+    period_start: datetime
+    period_end: datetime
+    created_at: datetime
+    hosted_url: str | None
+    pdf_url: str | None
+    payment_intent_ids: tuple[str, ...] = ()
+
+    @property
+    def disputed(self) -> bool:
+        """Whether it ever was."""
+        return self.dispute_status is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a checkout session sells.
+
+    Attributes:
+        price_id: `price_...`.
+        trial_days: free days before the first payment.
+        coupon_id: a discount that everybody gets.
+        promotion_codes: whether the person may type a code for a discount.
+    """
+
+    price_id: str
+    trial_days: int = 0
+    coupon_id: str | None = None
+    promotion_codes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Checkout:
     """A checkout session that the user may pay.
 
@@ -88,11 +154,13 @@ class Checkout:
         session_id: `cs_...`.
         url: Stripe's page.
         expires_at: UTC.
+        price_id: what it sells; None of one that is older than this note.
     """
 
     session_id: str
     url: str
     expires_at: datetime
+    price_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +180,14 @@ class StripeEvent:
         type: Stripe's name of it.
         stripe_customer_id: whom it is about, if it says.
         payload: the body, byte for byte.
+        payment_intent_id: which payment it is about, if it says; disputes name no customer.
     """
 
     id: str
     type: str
     stripe_customer_id: str | None
     payload: str
+    payment_intent_id: str | None = None
 
 
 class CheckoutOut(BaseModel):

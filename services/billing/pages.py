@@ -1,4 +1,4 @@
-"""The two pages that a person's browser comes back to from Stripe."""
+"""The pages that a person's browser comes back to from Stripe."""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -33,5 +33,10 @@ WAITING = _PAGE.format(
 CANCELLED = _PAGE.format(
     title="Nothing was paid",
     text="You left the checkout and stay on your present plan. You can subscribe at any time.",
+    refresh="",
+)
+RETURNED = _PAGE.format(
+    title="That is all",
+    text="What you changed counts within seconds. You can close this page and go on chatting.",
     refresh="",
 )

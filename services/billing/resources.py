@@ -43,7 +43,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         payments = Stripe(
             settings.stripe_secret_key.get_secret_value(),
             api_base=settings.stripe_api_base,
-            pro_price_id=settings.pro_price_ids[0],
         )
         stack.push_async_callback(payments.aclose)
         db = await stack.enter_async_context(

@@ -1,6 +1,7 @@
 """What a business person would recognise: who is Pro, and who may subscribe."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from libs.common.events import Entitlements, Plan
@@ -9,7 +10,7 @@ from services.billing.errors import (
     PaymentOverdueError,
     SubscriptionExistsError,
 )
-from services.billing.models import Standing, Subscription
+from services.billing.models import Invoice, Standing, Subscription
 
 # Best first; what is not listed is worse than all of these.
 _STATUSES = (
@@ -23,6 +24,15 @@ _STATUSES = (
     "incomplete_expired",
 )
 
+
+_CHANGEABLE = {"active", "trialing", "past_due", "unpaid", "paused"}
+"""In these Stripe lets a subscription's end be planned; an incomplete one expires by itself."""
+
+_TAKEN_BACK = {"needs_response", "under_review", "lost"} | {
+    "appeal_needs_response",
+    "appeal_under_review",
+}
+"""Disputes in which the money is not ours; a bank's mere question (`warning_...`) takes none."""
 
 _OVER = {"none", "canceled", "incomplete_expired"}
 """After these nothing can come back to life and be charged."""
@@ -38,6 +48,32 @@ def pro_subscriptions(
 def alive(subscriptions: Iterable[Subscription]) -> list[Subscription]:
     """Return those that charge the customer, or may do so again."""
     return [each for each in subscriptions if each.status not in _OVER]
+
+
+def mark_taken_back(
+    subscriptions: Iterable[Subscription], invoices: Collection[Invoice]
+) -> list[Subscription]:
+    """Mark those whose payment for the current period was given or charged back in full.
+
+    The newest paid invoice that reaches into the period counts: of a change of price in its midst
+    there are two.
+    """
+    return [
+        replace(each, is_taken_back=paid is not None and is_taken_back(paid))
+        for each in subscriptions
+        for paid in [_paid_by(each, invoices)]
+    ]
+
+
+def is_taken_back(invoice: Invoice) -> bool:
+    """Return whether what was paid is not ours any more; nothing was paid for a trial."""
+    refunded = 0 < invoice.amount_paid <= invoice.refunded_amount
+    return refunded or invoice.dispute_status in _TAKEN_BACK
+
+
+def changeable(standing: Standing) -> str | None:
+    """Return the id of the subscription whose end can be planned or taken back, if there is one."""
+    return standing.stripe_subscription_id if standing.status in _CHANGEABLE else None
 
 
 def effective(
@@ -91,20 +127,41 @@ def ensure_may_subscribe(standing: Standing) -> None:
         raise AlreadySubscribedError("you are on the Pro plan already; there is nothing to pay")
     if standing.status in {"past_due", "unpaid"}:
         raise PaymentOverdueError(
-            "your Pro subscription has an unpaid invoice; pay it by the link in Stripe's e-mail"
+            "your Pro subscription has an unpaid invoice; pay it in the portal (POST "
+            "/subscription/portal) or by the link in Stripe's e-mail"
         )
     if standing.status == "incomplete":
         raise PaymentOverdueError(
             "your first payment is not confirmed yet; confirm it by the link in Stripe's e-mail, "
             "or subscribe again tomorrow, when it has expired"
         )
+    if standing.status in {"active", "trialing"}:
+        raise SubscriptionExistsError(
+            "the last payment for your Pro subscription was refunded or is disputed; it is over "
+            "with its period, so cancel it and subscribe again then"
+        )
     if standing.status not in _OVER:
         raise SubscriptionExistsError(
-            f"your Pro subscription is {standing.status}; have it resumed or cancelled first"
+            f"your Pro subscription is {standing.status}; have it go on, or cancel it, in the "
+            "portal (POST /subscription/portal)"
         )
 
 
+def _paid_by(subscription: Subscription, invoices: Iterable[Invoice]) -> Invoice | None:
+    found = (
+        each
+        for each in invoices
+        if each.subscription_id == subscription.id
+        and each.status == "paid"
+        and each.period_start < subscription.period_end
+        and each.period_end > subscription.period_start
+    )
+    return max(found, key=lambda each: each.created_at, default=None)
+
+
 def _plan(subscription: Subscription, now: datetime, grace: timedelta) -> Plan:
+    if subscription.is_taken_back:
+        return "basic"
     match subscription.status:
         case "active" | "trialing":
             return "pro"

@@ -1,10 +1,10 @@
 """Billing's settings."""
 
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from libs.common.settings import CommonSettings
+from libs.common.settings import CommonSettings, split_names
 
 
 class Settings(CommonSettings):
@@ -17,6 +17,11 @@ class Settings(CommonSettings):
             replaces another; unset or empty closes the endpoint.
         stripe_pro_price_id: the recurring price of Pro, `price_...`; of several with commas between
             them the first is sold, and each makes a user Pro.
+        stripe_pro_annual_price_id: the same of Pro by the year; unset sells it by the month only.
+        pro_trial_days: free days for who never had a subscription; 0 is no trial.
+        stripe_coupon_id: coupon that every purchase of Pro gets.
+        stripe_promotion_codes: whether people may type promotion codes at the checkout; Stripe
+            allows that or a coupon.
         public_url: where people reach the gateway, without a slash at the end.
         basic_messages_per_day: messages that the Basic plan grants per UTC day.
         guest_messages_per_day: messages that a guest may send per UTC day.
@@ -30,6 +35,10 @@ class Settings(CommonSettings):
     stripe_api_base: str | None = Field(default=None, pattern="^https?://.*[^/]$")
     stripe_webhook_secret: SecretStr | None = None
     stripe_pro_price_id: str = Field(pattern="^[^ ,]+( *, *[^ ,]+)*$")
+    stripe_pro_annual_price_id: str | None = Field(default=None, pattern="^[^ ,]+( *, *[^ ,]+)*$")
+    pro_trial_days: int = Field(default=0, ge=0, le=730)
+    stripe_coupon_id: str | None = None
+    stripe_promotion_codes: bool = False
     public_url: str = Field(pattern="^https?://.*[^/]$")
     basic_messages_per_day: int = Field(default=20, ge=0)
     guest_messages_per_day: int = Field(default=5, ge=0)
@@ -37,13 +46,36 @@ class Settings(CommonSettings):
     pro_models: str = ""
     past_due_grace_days: int = Field(default=3, ge=0, le=60)
 
-    @field_validator("stripe_api_base", "stripe_webhook_secret", mode="before")
+    @field_validator(
+        "stripe_api_base",
+        "stripe_webhook_secret",
+        "stripe_pro_annual_price_id",
+        "stripe_coupon_id",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         # Compose files pass an unset variable on as an empty one.
         return None if value == "" else value
 
+    @model_validator(mode="after")
+    def _refuse_two_discounts(self) -> Self:
+        if self.stripe_coupon_id and self.stripe_promotion_codes:
+            raise ValueError("set STRIPE_COUPON_ID or STRIPE_PROMOTION_CODES, not both")
+        return self
+
     @property
     def pro_price_ids(self) -> list[str]:
-        """The prices that make a user Pro; the first one is sold."""
-        return [price_id.strip() for price_id in self.stripe_pro_price_id.split(",")]
+        """The prices that make a user Pro."""
+        return [each for prices in self._prices.values() for each in prices]
+
+    def price_sold(self, interval: Literal["month", "year"]) -> str | None:
+        """Return the price at which Pro is sold by the interval, None if it is not."""
+        return next(iter(self._prices[interval]), None)
+
+    @property
+    def _prices(self) -> dict[str, tuple[str, ...]]:
+        return {
+            "month": split_names(self.stripe_pro_price_id),
+            "year": split_names(self.stripe_pro_annual_price_id or ""),
+        }

@@ -50,6 +50,7 @@ _EXACT = {
     "/webhook/stripe": Route("billing", Access.UNLIMITED),
     "/subscription/complete": Route("billing", Access.ANYONE),
     "/subscription/cancelled": Route("billing", Access.ANYONE),
+    "/subscription/returned": Route("billing", Access.ANYONE),
 }
 _BY_FIRST_SEGMENT = {
     "admin": Route("auth", Access.TOKEN),

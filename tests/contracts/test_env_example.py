@@ -70,6 +70,8 @@ def test_it_tells_what_is_required_and_what_the_default_is(name: str) -> None:
 
 
 def _as_written(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
     return "" if default is None else f"{default}"
 
 

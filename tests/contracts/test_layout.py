@@ -35,7 +35,7 @@ MODULES = {
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
     | {"presence", "revocations", "tickets", "credentials"},
 }
-MAY_BE_PACKAGES = {"actions", "api", "store"}
+MAY_BE_PACKAGES = {"actions", "api", "payments", "store"}
 """Roles that a service with several nouns splits by them."""
 
 TOP_LEVEL = {

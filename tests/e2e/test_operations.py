@@ -19,9 +19,9 @@ PUBLIC = {
     *("POST /auth/signup", "POST /auth/send-otp", "POST /auth/verify-otp", "POST /auth/refresh"),
     *("POST /auth/guest", "POST /auth/verify-factor"),
     *("GET /.well-known/jwks.json", "POST /webhook/stripe"),
-    *("GET /subscription/complete", "GET /subscription/cancelled"),
+    *("GET /subscription/complete", "GET /subscription/cancelled", "GET /subscription/returned"),
 }
-"""What asks for no access token: logging in, the public keys, Stripe's webhook and two pages."""
+"""What asks for no access token: logging in, the public keys, Stripe's webhook and its pages."""
 
 OURS: dict[str, str | int] = {
     **dict.fromkeys(("id", "user_id", "sub", "owner_id", "account_id"), str(new_id())),
@@ -163,7 +163,10 @@ async def test_what_the_server_decides_no_body_sets(person: Person) -> None:
 async def test_no_word_of_a_subscriber_gets_to_the_checkout(stack: Stack, person: Person) -> None:
     """Z3, G6: neither a price nor a URL, from the body, the query or the Host."""
     headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
-    answer = await person.http.post("/subscribe/pro", json=OURS, params=OURS, headers=headers)
+    refused = await person.http.post("/subscribe/pro", json=OURS, headers=headers)
+    answer = await person.http.post("/subscribe/pro", params=OURS, headers=headers)
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "validation_failed")
 
     assert answer.status_code == 201, answer.text
     async with httpx2.AsyncClient(base_url=stack.url("stripe")) as stripe:

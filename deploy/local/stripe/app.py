@@ -97,6 +97,9 @@ def _control_routes(account: Account, faults: Faults) -> list[Route]:
         ("POST", "/clock/advance", its.advance),
         ("POST", "/customers/{id}/card", its.set_card),
         ("POST", "/subscriptions/{id}", its.set_status),
+        ("POST", "/charges/{id}/dispute", its.dispute),
+        ("POST", "/disputes/{id}", its.move_dispute),
+        ("POST", "/refunds/{id}/fail", its.fail_refund),
     ]
     return [
         Route(f"/_emulator{path}", control.endpoint(account, handler), methods=[method])

@@ -37,6 +37,7 @@ def settle(account: Account, session: JSON, outcome: Outcome, *, email: str | No
         lines=[(line["price"], line["quantity"]) for line in session["_lines"]],
         metadata=session["_subscription_metadata"],
         trial_days=session["_trial_days"],
+        coupon_id=session["_coupon"],
         pay=outcome == "paid",
     )
     if outcome == "paid":

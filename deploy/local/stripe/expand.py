@@ -17,6 +17,7 @@ _KINDS = {
     "product": "product",
     "price": "price",
     "default_price": "price",
+    "charge": "charge",
 }
 
 
@@ -64,6 +65,9 @@ def _included(account: Account, node: JSON, key: str, path: str) -> JSON:
         case "checkout.session", "line_items":
             lines = account.get("checkout.session", node["id"])["_lines"]
             return listing(lines, f"/v1/checkout/sessions/{node['id']}/line_items")
+        case "invoice", "payments":
+            found = account.store.scan("invoice_payment", {"invoice": node["id"]})
+            return listing(list(found), f"/v1/invoice_payments?invoice={node['id']}")
         case "customer", "subscriptions":
             found = account.store.scan("subscription", {"customer": node["id"]})
             live = [public(body) for body in found if body["status"] != "canceled"]

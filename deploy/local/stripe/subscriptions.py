@@ -7,8 +7,10 @@ ends it is canceled. A first payment that fails leaves it `incomplete`, for 23 h
 
 from collections.abc import Sequence
 
+from deploy.local.stripe import payments
 from deploy.local.stripe.account import Account
 from deploy.local.stripe.errors import JSON
+from deploy.local.stripe.objects import coupon as coupons
 from deploy.local.stripe.objects import invoice as invoices
 from deploy.local.stripe.objects import subscription as subscriptions
 from deploy.local.stripe.objects.wire import new_id
@@ -27,6 +29,7 @@ def start(
     lines: Sequence[tuple[JSON, int]],
     metadata: dict[str, str],
     trial_days: int | None = None,
+    coupon_id: str | None = None,
     pay: bool = True,
 ) -> JSON:
     """Make a subscription with its first invoice, and announce both.
@@ -37,6 +40,7 @@ def start(
         lines: recurring prices of one currency, and quantities.
         metadata: of the subscription.
         trial_days: begin with so many free days; nothing is charged for them.
+        coupon_id: take this off its first invoice, or off all.
         pay: try to charge the card; without, it stays `incomplete` unless in trial.
 
     Returns:
@@ -54,6 +58,12 @@ def start(
         subscription_id, customer_id=customer["id"], items=items, created=now
     )
     body["metadata"] = metadata
+    if coupon_id is not None:
+        discount = coupons.discount(
+            new_id("di"), coupon_id=coupon_id, subscription=body, created=now
+        )
+        account.save(discount)
+        body["discounts"] = [discount["id"]]
     works = account.card_works(customer["id"])
     if trial_days:
         body["status"] = "trialing"
@@ -194,6 +204,10 @@ def _new_invoice(account: Account, body: JSON, customer: JSON, reason: str) -> J
         reason=reason,
         created=account.now,
     )
+    for discount_id in list(body["discounts"]):
+        _take_off(account, body, invoice, account.get("discount", discount_id))
+    hosted = f"{account.base_url}/invoices/{invoice['id']}"
+    invoice |= {"hosted_invoice_url": hosted, "invoice_pdf": f"{hosted}?as=pdf"}
     customer["next_invoice_sequence"] += 1
     customer["currency"] = body["currency"]
     account.save(customer)
@@ -201,13 +215,25 @@ def _new_invoice(account: Account, body: JSON, customer: JSON, reason: str) -> J
     return invoice
 
 
+def _take_off(account: Account, body: JSON, invoice: JSON, discount: JSON) -> None:
+    coupon = account.get("coupon", discount["source"]["coupon"])
+    off = coupons.amount_of(coupon, invoice["total"])
+    if off:
+        invoices.take_off(invoice, discount["id"], off)
+        if coupon["duration"] == "once":
+            body["discounts"].remove(discount["id"])
+
+
 def _announce_invoice(account: Account, invoice: JSON) -> None:
-    draft = invoice | {"status": "draft", "number": None, "effective_at": None}
+    unknown = ("number", "effective_at", "hosted_invoice_url", "invoice_pdf")
+    draft = invoice | {"status": "draft", **dict.fromkeys(unknown)}
     account.announce(draft, "invoice.created")
     account.announce(invoice, "invoice.finalized")
 
 
 def _charge(account: Account, invoice: JSON, *, works: bool) -> None:
+    if invoice["amount_due"]:
+        payments.charge(account, invoice, works=works)
     if invoice["amount_due"] and not works:
         invoice["attempted"] = True
         invoice["attempt_count"] += 1
@@ -235,4 +261,5 @@ def _close_invoice(account: Account, body: JSON) -> None:
         invoice["next_payment_attempt"] = None
         invoice["auto_advance"] = False
         invoice["status_transitions"]["voided_at"] = account.now
+        payments.give_up(account, invoice)
         account.announce(invoice, "invoice.voided")

@@ -7,14 +7,23 @@ from uuid import UUID
 from libs.common.clock import utc_now
 from libs.common.db import Connection
 from services.billing import rules
-from services.billing.actions import syncing
-from services.billing.errors import BillingUnavailableError, CustomerGoneError
-from services.billing.models import Checkout, Customer
+from services.billing.actions import portal, syncing
+from services.billing.actions.holding import user_held
+from services.billing.errors import (
+    BillingUnavailableError,
+    CustomerGoneError,
+    IntervalNotOfferedError,
+    LiveSubscriptionError,
+)
+from services.billing.models import Checkout, Customer, Interval, Offer
 from services.billing.resources import Resources
-from services.billing.store import checkouts, customers, standings
+from services.billing.store import checkouts, customers, invoices, standings
 
 SUBSCRIBE_S = 9.0
 """Seconds until someone who wants to subscribe is asked to come back."""
+
+LINK_S = 4.0
+"""Seconds of these that who is refused waits for the portal's link."""
 
 COMPLETE_S = 9.0
 """Seconds until the page after the payment is shown, whatever it can say."""
@@ -23,40 +32,56 @@ REUSABLE = timedelta(minutes=2)
 """How long a session must be left to be handed out again: someone has to type a card number."""
 
 
-async def subscribe_pro(res: Resources, user_id: UUID) -> tuple[Checkout, bool]:
+async def subscribe_pro(
+    res: Resources, user_id: UUID, interval: Interval = "month"
+) -> tuple[Checkout, bool]:
     """Return a session in which the user may buy Pro, and whether it was opened now.
 
     However often and however much in parallel it is called, a user has one Stripe customer and
-    one open session.
+    one open session: for another interval than before it is another, and the old one expires.
 
     Raises:
+        IntervalNotOfferedError: Pro is not sold by it.
         AlreadySubscribedError: the user is Pro.
         PaymentOverdueError: the user's subscription waits for a payment.
         SubscriptionExistsError: it is paused, say.
         BillingUnavailableError: there is no usable answer within `SUBSCRIBE_S`.
     """
+    price_id = res.settings.price_sold(interval)
+    if price_id is None:
+        raise IntervalNotOfferedError(f"Pro is not sold by the {interval}; leave interval out")
+    deadline = asyncio.get_running_loop().time() + SUBSCRIBE_S
     try:
-        async with (
-            asyncio.timeout(SUBSCRIBE_S),
-            res.locks.held(user_id, within_s=SUBSCRIBE_S) as conn,
-        ):
-            return await _reuse_or_open(res, conn, user_id)
-    except TimeoutError as exc:
-        # Whose fault it is, Stripe's or our database's, cannot be told here.
-        raise BillingUnavailableError(
-            "the payment could not be prepared in time; try again in a few seconds"
-        ) from exc
+        async with user_held(res, user_id, within_s=SUBSCRIBE_S) as conn:
+            return await _reuse_or_open(res, conn, user_id, price_id)
+    except LiveSubscriptionError as exc:
+        left_s = deadline - asyncio.get_running_loop().time()
+        portal_url = await portal.find_portal(res, user_id, within_s=min(left_s, LINK_S))
+        if portal_url is not None:
+            exc.extra["portal_url"] = portal_url
+        raise
 
 
-async def _reuse_or_open(res: Resources, conn: Connection, user_id: UUID) -> tuple[Checkout, bool]:
+async def _reuse_or_open(
+    res: Resources, conn: Connection, user_id: UUID, price_id: str
+) -> tuple[Checkout, bool]:
     standing = (await standings.standing_of(conn, user_id)).standing
     rules.ensure_may_subscribe(standing)
     given = await checkouts.checkout_of(conn, user_id)
     customer = await customers.ensure_customer(conn, user_id)
-    if given and await _is_reusable(res, conn, customer, given):
+    if given and await _is_reusable(res, conn, customer, given, price_id):
         return given, False
+    # Asked again: what became of the session may have been news.
+    standing = (await standings.standing_of(conn, user_id)).standing
+    is_new = standing.status == "none" and not await invoices.has_invoice(conn, user_id)
+    offer = Offer(
+        price_id=price_id,
+        trial_days=res.settings.pro_trial_days if is_new else 0,
+        coupon_id=res.settings.stripe_coupon_id,
+        promotion_codes=res.settings.stripe_promotion_codes,
+    )
     try:
-        return await _open_checkout(res, conn, customer), True
+        return await _open_checkout(res, conn, customer, offer), True
     except CustomerGoneError:
         await customers.update_stripe_customer(conn, user_id, stripe_customer_id=None)
         raise
@@ -67,7 +92,7 @@ async def _reuse_or_open(res: Resources, conn: Connection, user_id: UUID) -> tup
 
 
 async def _is_reusable(
-    res: Resources, conn: Connection, customer: Customer, given: Checkout
+    res: Resources, conn: Connection, customer: Customer, given: Checkout, price_id: str
 ) -> bool:
     """Tell whether the session can be handed out again; if not, nobody can pay it any more.
 
@@ -77,7 +102,7 @@ async def _is_reusable(
     """
     state = await res.payments.session_state(given.session_id)
     if state is not None and state.status == "open":
-        if given.expires_at > utc_now() + REUSABLE:
+        if given.expires_at > utc_now() + REUSABLE and given.price_id == price_id:
             return True
         state = await res.payments.expire_session(given.session_id)
     if state is not None and state.status == "complete" and customer.stripe_customer_id:
@@ -86,7 +111,9 @@ async def _is_reusable(
     return False
 
 
-async def _open_checkout(res: Resources, conn: Connection, customer: Customer) -> Checkout:
+async def _open_checkout(
+    res: Resources, conn: Connection, customer: Customer, offer: Offer
+) -> Checkout:
     user_id = customer.user_id
     if customer.stripe_customer_id is None:
         stripe_customer_id = await res.payments.create_customer(
@@ -98,9 +125,10 @@ async def _open_checkout(res: Resources, conn: Connection, customer: Customer) -
     public_url = res.settings.public_url
     checkout = await res.payments.open_checkout(
         customer,
+        offer,
         success_url=f"{public_url}/subscription/complete?session_id={{CHECKOUT_SESSION_ID}}",
         cancel_url=f"{public_url}/subscription/cancelled",
-        idempotency_key=f"checkout-{user_id}-{customer.attempt}",
+        idempotency_key=f"checkout-{user_id}-{customer.attempt}-{offer.price_id}",
     )
     async with conn.transaction():
         await checkouts.upsert_checkout(conn, user_id, checkout)

@@ -7,7 +7,7 @@ from libs.common.events import UserDeleted
 from services.billing.actions.syncing import SYNC_WAIT_S
 from services.billing.errors import BillingUnavailableError, CancellationPendingError
 from services.billing.resources import Resources
-from services.billing.store import checkouts
+from services.billing.store import checkouts, customers
 from services.billing.store import deletion as store
 
 log = structlog.stdlib.get_logger()
@@ -17,7 +17,7 @@ async def forget_user(res: Resources, event: UserDeleted) -> None:
     """Have Stripe cancel at once and forget the customer, then erase our copy.
 
     In that order: as long as Stripe may charge the user, we know whom to cancel. A second time
-    does nothing. Invoices stay with Stripe, who has to keep them.
+    does nothing. Invoices stay with Stripe, who has to keep them; our copies go.
 
     Raises:
         CancellationPendingError: Stripe gave no usable answer; the event comes until it does.
@@ -29,7 +29,7 @@ async def forget_user(res: Resources, event: UserDeleted) -> None:
         await deleted_users.mark(conn, user_id)
     async with res.locks.held(user_id, within_s=SYNC_WAIT_S) as conn:
         await deleted_users.settle(conn)
-        customer_id = await store.stripe_customer_of(conn, user_id)
+        customer_id = await customers.stripe_customer_of(conn, user_id)
         if customer_id is not None:
             given = await checkouts.checkout_of(conn, user_id)
             try:
@@ -41,7 +41,7 @@ async def forget_user(res: Resources, event: UserDeleted) -> None:
                     "what the deleted user pays for is not cancelled yet"
                 ) from exc
             log.info("customer_deleted")
-            await store.mark_customer(conn, customer_id)
+            await store.mark_customer(conn, user_id, customer_id)
             await deleted_users.settle(conn)  # a webhook may be on its way into the table
             await store.delete_events(conn, customer_id)
         async with conn.transaction():

@@ -9,13 +9,19 @@ from services.billing.store import exports
 
 
 async def export_billing(res: Resources, user_id: UUID) -> bytes:
-    """Return customer, plan, checkout and Stripe's events, as JSON; invoices are Stripe's."""
+    """Return customer, plan, checkout, invoices and Stripe's events, as JSON."""
     status = await subscription_status(res, user_id)
     async with res.db.acquire() as conn:
         customer = await exports.find_customer(conn, user_id)
         checkout = await exports.find_checkout(conn, user_id)
+        invoices = await exports.list_invoices(conn, user_id)
         customer_id = customer["stripe_customer_id"] if customer else None
         told = await exports.list_event_payloads(conn, customer_id) if customer_id else []
-    head = {"customer": customer, "subscription": status.model_dump(), "checkout": checkout}
+    head = {
+        "customer": customer,
+        "subscription": status.model_dump(),
+        "checkout": checkout,
+        "invoices": invoices,
+    }
     events = ",".join(told).encode()  # a month of one person's: some dozens, of 3 kB each
     return document(head)[:-1] + b',"stripe_events":[' + events + b"]}"

@@ -14,7 +14,7 @@ from libs.common.settings import split_names
 from services.billing import rules
 from services.billing.models import KnownStanding, Standing, Subscription
 from services.billing.resources import Resources
-from services.billing.store import checkouts, customers, events, standings
+from services.billing.store import checkouts, customers, events, invoices, standings
 
 log = structlog.stdlib.get_logger()
 SYNC_WAIT_S = 12.0
@@ -54,11 +54,14 @@ async def sync(
         await res.payments.subscriptions_of(stripe_customer_id),
         price_ids=res.settings.pro_price_ids,
     )
+    billed = await res.payments.invoices_of(stripe_customer_id)
+    subscriptions = rules.mark_taken_back(subscriptions, billed)
     _report_doubles(user_id, subscriptions)
     grace = timedelta(days=res.settings.past_due_grace_days)
     standing = rules.effective(subscriptions, now=now, grace=grace)
     async with conn.transaction():
         await _store_standing(res, conn, user_id, standing, now)
+        await invoices.upsert_invoices(conn, user_id, billed)
         await events.mark_applied(conn, waiting, at=now)
         # What was paid or has expired tells nothing new; the sweep need not look at it.
         last = LAST if standing.plan == "pro" else now

@@ -11,7 +11,7 @@ async def checkout_of(conn: Connection, user_id: UUID) -> Checkout | None:
     """Return the session that the user was last given, if it may be payable still."""
     row = await conn.fetchrow(
         """
-        SELECT session_id, url, expires_at FROM checkout
+        SELECT session_id, url, expires_at, price_id FROM checkout
         WHERE user_id = $1 AND settled_at IS NULL
         """,
         user_id,
@@ -23,15 +23,17 @@ async def upsert_checkout(conn: Connection, user_id: UUID, checkout: Checkout) -
     """Store the user's session in place of an earlier one."""
     await conn.execute(
         """
-        INSERT INTO checkout (user_id, session_id, url, expires_at) VALUES ($1, $2, $3, $4)
+        INSERT INTO checkout (user_id, session_id, url, expires_at, price_id)
+        VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (user_id) DO UPDATE
         SET session_id = EXCLUDED.session_id, url = EXCLUDED.url, expires_at = EXCLUDED.expires_at,
-            settled_at = NULL
+            price_id = EXCLUDED.price_id, settled_at = NULL
         """,
         user_id,
         checkout.session_id,
         checkout.url,
         checkout.expires_at,
+        checkout.price_id,
     )
 
 

@@ -90,6 +90,14 @@ async def increment_attempt(conn: Connection, user_id: UUID) -> None:
     await conn.execute("UPDATE customer SET attempt = attempt + 1 WHERE user_id = $1", user_id)
 
 
+async def stripe_customer_of(conn: Connection, user_id: UUID) -> str | None:
+    """Return who the user is at Stripe, if anybody."""
+    customer_id: str | None = await conn.fetchval(
+        "SELECT stripe_customer_id FROM customer WHERE user_id = $1", user_id
+    )
+    return customer_id
+
+
 async def user_of_customer(conn: Connection, stripe_customer_id: str) -> UUID | None:
     """Return whose customer it is, None if it is none of ours."""
     user_id: UUID | None = await conn.fetchval(

@@ -5,21 +5,19 @@ from uuid import UUID
 from libs.common.db import Connection
 
 
-async def stripe_customer_of(conn: Connection, user_id: UUID) -> str | None:
-    """Return who the user is at Stripe, if anybody."""
-    customer_id: str | None = await conn.fetchval(
-        "SELECT stripe_customer_id FROM customer WHERE user_id = $1", user_id
-    )
-    return customer_id
-
-
-async def mark_customer(conn: Connection, stripe_customer_id: str) -> None:
-    """Store no more webhooks about the customer."""
+async def mark_customer(conn: Connection, user_id: UUID, stripe_customer_id: str) -> None:
+    """Store no more webhooks about the customer, nor about payments they made."""
     await conn.execute(
         """
-        INSERT INTO deleted_customer (customer_hash) VALUES (sha256(convert_to($1, 'UTF8')))
+        INSERT INTO deleted_customer (customer_hash)
+        SELECT sha256(convert_to(known.id, 'UTF8'))
+        FROM (
+            SELECT $2::text AS id
+            UNION SELECT unnest(payment_intent_ids) FROM invoice WHERE user_id = $1
+        ) AS known
         ON CONFLICT DO NOTHING
         """,
+        user_id,
         stripe_customer_id,
     )
 
@@ -30,10 +28,11 @@ async def delete_events(conn: Connection, stripe_customer_id: str) -> None:
 
 
 async def delete_subscription(conn: Connection, user_id: UUID) -> None:
-    """Delete what the user has subscribed to, and the session that they might have paid."""
+    """Delete what the user has subscribed to and paid, and the session that they might have."""
     await conn.execute(
         """
-        WITH offered AS (DELETE FROM checkout WHERE user_id = $1)
+        WITH offered AS (DELETE FROM checkout WHERE user_id = $1),
+             billed AS (DELETE FROM invoice WHERE user_id = $1)
         DELETE FROM subscription WHERE user_id = $1
         """,
         user_id,

@@ -9,15 +9,27 @@ from services.billing.models import StripeEvent
 async def insert_event(conn: Connection, event: StripeEvent, *, at: datetime) -> bool:
     """Store the event to be applied at once; false if it came before or is of a deleted user.
 
-    One that is about no customer is stored as applied.
+    One that names no customer, as those of disputes, is about whom the payment was from. One that
+    is about nobody is stored as applied: until we have the invoice there is nothing to take back.
     """
     inserted = await conn.fetchval(
         """
+        WITH about AS (
+            SELECT coalesce($3, (
+                SELECT stripe_customer_id FROM invoice JOIN customer USING (user_id)
+                WHERE payment_intent_ids @> ARRAY[$6::text] LIMIT 1
+            )) AS customer_id
+        )
         INSERT INTO stripe_event
             (id, type, customer_id, payload, received_at, next_try_at, applied_at)
-        SELECT $1, $2, $3, $4, $5, $5, CASE WHEN $3::text IS NULL THEN $5::timestamptz END
+        SELECT $1, $2, customer_id, $4, $5, $5,
+               CASE WHEN customer_id IS NULL THEN $5::timestamptz END
+        FROM about
         WHERE NOT EXISTS (
-            SELECT FROM deleted_customer WHERE customer_hash = sha256(convert_to($3, 'UTF8'))
+            SELECT FROM deleted_customer
+            WHERE customer_hash IN (
+                sha256(convert_to($3, 'UTF8')), sha256(convert_to($6, 'UTF8'))
+            )
         )
         ON CONFLICT (id) DO NOTHING
         RETURNING true
@@ -27,6 +39,7 @@ async def insert_event(conn: Connection, event: StripeEvent, *, at: datetime) ->
         event.stripe_customer_id,
         event.payload,
         at,
+        event.payment_intent_id,
     )
     return inserted is not None
 

@@ -29,3 +29,16 @@ async def list_event_payloads(conn: Connection, stripe_customer_id: str) -> list
         stripe_customer_id,
     )
     return [row["payload"] for row in rows]
+
+
+async def list_invoices(conn: Connection, user_id: UUID) -> list[dict[str, Any]]:
+    """Return all invoices of which we have a copy, newest first."""
+    rows = await conn.fetch(
+        """
+        SELECT id, subscription_id, number, status, currency, total, amount_paid, refunded_amount,
+               dispute_status, period_start, period_end, created_at, hosted_url, pdf_url
+        FROM invoice WHERE user_id = $1 ORDER BY created_at DESC, id DESC
+        """,
+        user_id,
+    )
+    return [dict(row) for row in rows]

@@ -2,9 +2,11 @@
 
 from deploy.local.stripe import checkout, lists
 from deploy.local.stripe.api.catalog import recurring_lines
+from deploy.local.stripe.api.coupons import coupon_of
 from deploy.local.stripe.api.customers import live_customer
 from deploy.local.stripe.errors import JSON, InvalidRequestError
 from deploy.local.stripe.objects import checkout as objects
+from deploy.local.stripe.objects.coupon import amount_of
 from deploy.local.stripe.objects.wire import listing, new_id
 from deploy.local.stripe.params import Params
 from deploy.local.stripe.protocol import Call
@@ -14,7 +16,6 @@ SHORTEST_LIFE_S = 1800
 URL = "/v1/checkout/sessions"
 # What the pay page and the payment have no use for, but a caller may well send.
 _WITHOUT_EFFECT = (
-    "allow_promotion_codes",
     "billing_address_collection",
     "customer_update",
     "locale",
@@ -30,7 +31,9 @@ def create(call: Call) -> JSON:
     params = call.params.only(
         *_ECHOED,
         *_WITHOUT_EFFECT,
+        "allow_promotion_codes",
         "customer",
+        "discounts",
         "expires_at",
         "metadata",
         "subscription_data",
@@ -64,9 +67,19 @@ def create(call: Call) -> JSON:
         "metadata": params.metadata(),
         "success_url": params.url("success_url"),
         "cancel_url": params.url("cancel_url"),
+        # Told to who asks; the pay page has no field for a code.
+        "allow_promotion_codes": params.flag("allow_promotion_codes"),
+        "_coupon": None,
         "_subscription_metadata": metadata,
         "_trial_days": trial_days,
     }
+    coupon = coupon_of(call, params)
+    if coupon is not None:
+        off = amount_of(coupon, session["amount_subtotal"])
+        session["_coupon"] = coupon["id"]
+        session["discounts"] = [{"coupon": coupon["id"], "promotion_code": None}]
+        session["total_details"]["amount_discount"] = off
+        session["amount_total"] -= off
     if trial_days:
         session["amount_total"] = session["amount_subtotal"] = 0
     call.account.save(session)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from deploy.local.stripe import checkout, clock, deliveries, subscriptions
+from deploy.local.stripe import checkout, clock, deliveries, payments, subscriptions
 from deploy.local.stripe.account import Account
 from deploy.local.stripe.api.subscriptions import STATUSES
 from deploy.local.stripe.errors import JSON, InvalidRequestError, StripeError
@@ -120,6 +120,28 @@ class Control:
         subscription["ended_at"] = self.account.now if status in subscriptions.ENDED else None
         self.account.announce(subscription, "customer.subscription.updated")
         return public(subscription)
+
+    def dispute(self, body: JSON, ids: JSON) -> JSON:
+        """Let the cardholder's bank dispute a charge."""
+        return payments.dispute(
+            self.account,
+            self.account.get("charge", ids["id"]),
+            status=_one_of(body, "status", payments.STATUSES, default="needs_response"),
+            reason=_value(body, "reason", str, default="fraudulent"),
+        )
+
+    def move_dispute(self, body: JSON, ids: JSON) -> JSON:
+        """Put a dispute into any status; `won`, `lost` and `warning_closed` close it."""
+        status = _one_of(body, "status", payments.STATUSES)
+        return payments.move_dispute(
+            self.account, self.account.get("dispute", ids["id"]), status=status
+        )
+
+    def fail_refund(self, _body: JSON, ids: JSON) -> JSON:
+        """Let a refund come back from the bank."""
+        refund = self.account.get("refund", ids["id"])
+        payments.fail_refund(self.account, refund)
+        return refund
 
 
 def endpoint(

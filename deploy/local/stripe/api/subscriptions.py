@@ -125,7 +125,8 @@ def _apply_end(call: Call, body: JSON) -> None:
         raise params.invalid("cancel_at", "must not be sent together with cancel_at_period_end")
     if at_period_end is not None:
         end = subscriptions.period_of(body)[1] if at_period_end else None
-        if end != body["cancel_at"]:
+        # False takes back an end with the period, and none that was planned as a moment.
+        if end != body["cancel_at"] and (at_period_end or body["cancel_at_period_end"]):
             subscriptions.plan_end(call.account, body, at=end)
     elif params.has("cancel_at"):
         end = params.integer("cancel_at", low=call.account.now + 1)

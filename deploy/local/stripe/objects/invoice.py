@@ -71,6 +71,14 @@ def invoice(
     return body
 
 
+def take_off(body: JSON, discount_id: str, amount: int) -> None:
+    """Reduce an unpaid invoice by a discount; its subtotal and its lines stay as they are."""
+    body["discounts"].append(discount_id)
+    body["total_discount_amounts"].append({"amount": amount, "discount": discount_id})
+    for key in ("amount_due", "amount_remaining", "total", "total_excluding_tax"):
+        body[key] -= amount
+
+
 _TOTAL = (
     "amount_due",
     "amount_remaining",

@@ -54,6 +54,14 @@ def submit(account: Account, visit: Visit) -> Response:
     return RedirectResponse(f"/portal/{session['id']}", status_code=303)
 
 
+def show_invoice(account: Account, visit: Visit) -> Response:
+    """Show an invoice, to whoever knows its id."""
+    invoice = account.get("invoice", visit.id)
+    text = f"{money(invoice['total'], invoice['currency'])}, {invoice['status']}"
+    heading = f"Invoice {invoice['number']} of {day(invoice['created'])}"
+    return page("Invoice", render("message", heading=heading, text=text, link=""))
+
+
 def _change_end(account: Account, session: JSON, subscription_id: str, *, resume: bool) -> None:
     body = account.get("subscription", subscription_id)
     if body["customer"] != session["customer"]:

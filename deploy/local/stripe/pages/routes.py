@@ -25,6 +25,7 @@ def page_routes(account: Account) -> list[Route]:
         ("POST", "/events/{id}/resend", dashboard.resend),
         ("GET", "/pay/{id}", pay.show),
         ("POST", "/pay/{id}", pay.submit),
+        ("GET", "/invoices/{id}", portal.show_invoice),
         ("GET", "/portal/{id}", portal.show),
         ("POST", "/portal/{id}", portal.submit),
     ]

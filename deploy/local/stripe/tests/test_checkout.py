@@ -73,6 +73,7 @@ def test_paying_announces_each_step_once(
     assert len(sdk.v1.subscriptions.list({"customer": customer}).data) == 1
     eventually(lambda: "checkout.session.completed" in receiver.types(customer))
     assert sorted(receiver.types(customer)) == [
+        "charge.succeeded",
         "checkout.session.completed",
         "customer.created",
         "customer.subscription.created",
@@ -159,3 +160,28 @@ async def test_twenty_creations_with_one_key_make_one_session(
 
     assert len(set(ids)) == 1
     assert len(sdk.v1.checkout.sessions.list({"customer": customer}).data) == 1
+
+
+@pytest.mark.parametrize(("duration", "later"), [("once", 1200), ("forever", 900)])
+def test_a_coupon_is_taken_off_the_first_payment_or_all(
+    emulator: Emulator, sdk: stripe.StripeClient, duration: str, later: int
+) -> None:
+    coupon = sdk.v1.coupons.create({"amount_off": 300, "currency": "usd", "duration": duration})
+    session = open_session(sdk, customer=new_customer(sdk), discounts=[{"coupon": coupon.id}])
+    paid = emulator.control("POST", f"/pay/{session.id}", {"outcome": "paid"})
+
+    emulator.advance(days=32)
+
+    assert (session.amount_subtotal, session.amount_total) == (1200, 900)
+    subscription = paid["session"]["subscription"]
+    renewal, first = sdk.v1.invoices.list({"subscription": subscription}).data
+    assert (first.subtotal, first.amount_paid, renewal.amount_paid) == (1200, 900, later)
+    (charge, *_) = sdk.v1.charges.list({"customer": str(first.customer)}).data
+    assert charge.amount == later
+
+
+def test_a_coupon_excludes_codes(sdk: stripe.StripeClient) -> None:
+    coupon = sdk.v1.coupons.create({"percent_off": 50, "duration": "once"})
+
+    with pytest.raises(stripe.InvalidRequestError, match="only specify one"):
+        open_session(sdk, discounts=[{"coupon": coupon.id}], allow_promotion_codes=True)

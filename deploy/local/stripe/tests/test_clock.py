@@ -104,6 +104,19 @@ def test_a_resumed_subscription_renews(emulator: Emulator, sdk: stripe.StripeCli
     assert states(sdk, subscription) == ("active", ["paid", "paid"])
 
 
+def test_an_end_planned_as_a_moment_is_taken_back_as_one(
+    emulator: Emulator, sdk: stripe.StripeClient
+) -> None:
+    subscription = subscribe(emulator)
+    at = emulator.control("GET", "/clock")["now"] + 5 * 86_400
+    sdk.v1.subscriptions.update(subscription.id, {"cancel_at": at})
+
+    still = sdk.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
+    gone = sdk.v1.subscriptions.update(subscription.id, {"cancel_at": ""})
+
+    assert (still.cancel_at, gone.cancel_at) == (at, None)
+
+
 def test_a_failing_card_leads_to_past_due_then_unpaid_then_canceled(
     emulator: Emulator, sdk: stripe.StripeClient, receiver: Receiver
 ) -> None:

@@ -19,6 +19,7 @@ pytestmark = SDK_WARNING
 
 # What Stripe shows only when it is expanded, or only of a deleted object, or not in test mode.
 MAY_BE_ABSENT = {
+    "charge": {"refunds"},
     "checkout.session": {"line_items"},
     "customer": {
         "cash_balance",
@@ -123,10 +124,32 @@ def test_catalog_portal_and_endpoint_objects_have_the_expected_keys(emulator: Em
         check(stripe.Price, price, "price")
 
 
+def test_a_charge_its_refund_and_its_dispute_have_the_expected_keys(emulator: Emulator) -> None:
+    subscription = subscribe(emulator)
+    invoice_id = str(subscription.latest_invoice)
+    invoice = emulator.raw("GET", f"/v1/invoices/{invoice_id}", **{"expand[]": "payments"})
+    link = invoice["payments"]["data"][0]
+    intent = link["payment"]["payment_intent"]
+    (charge,) = emulator.raw("GET", "/v1/charges", payment_intent=intent)["data"]
+    refund = emulator.raw("POST", "/v1/refunds", charge=charge["id"], amount="100")
+    dispute = emulator.control("POST", f"/charges/{charge['id']}/dispute")
+
+    check(stripe.Invoice, invoice, "invoice")
+    check(stripe.InvoicePayment, link, "invoice payment")
+    check(stripe.Charge, charge, "charge")
+    check(stripe.Refund, refund, "refund")
+    check(stripe.Dispute, dispute, "dispute")
+
+
 def test_every_event_and_its_snapshot_have_the_expected_keys(emulator: Emulator) -> None:
     subscription = subscribe(emulator)
     emulator.sdk().v1.subscriptions.update(subscription.id, {"cancel_at_period_end": True})
     emulator.sdk().v1.subscriptions.cancel(subscription.id)
+    (charge,) = emulator.raw("GET", "/v1/charges", customer=str(subscription.customer))["data"]
+    refund = emulator.raw("POST", "/v1/refunds", charge=charge["id"])
+    emulator.control("POST", f"/refunds/{refund['id']}/fail")
+    dispute = emulator.control("POST", f"/charges/{charge['id']}/dispute")
+    emulator.control("POST", f"/disputes/{dispute['id']}", {"status": "won"})
 
     events = emulator.raw("GET", "/v1/events", limit="100")["data"]
 

@@ -1,6 +1,7 @@
 """Billing and the Stripe emulator, each on a port of its own, so that webhooks travel."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -61,8 +62,8 @@ class TokensAreUserIds(TokenVerifier):
 @pytest.fixture
 def ports() -> tuple[int, int]:
     """Of billing and of the emulator."""
-    own = next_free(23220)
-    return own, next_free(23270)
+    first = 23200 + os.getpid() % 20 * 10  # sessions side by side seldom meet
+    return next_free(first), next_free(first + 5)
 
 
 @pytest.fixture

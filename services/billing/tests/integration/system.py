@@ -47,6 +47,25 @@ class Emulator:
         paid = await self.control(f"/pay/{session_id}", outcome=outcome)
         return str(paid["session"]["subscription"])
 
+    async def charge_of(self, subscription_id: str) -> str:
+        """Return the id of the charge that paid the subscription's newest invoice."""
+        subscription = await self.api(f"/subscriptions/{subscription_id}")
+        path = f"/invoices/{subscription['latest_invoice']}"
+        invoice = await self.api(path, **{"expand[]": "payments"})
+        intent = invoice["payments"]["data"][0]["payment"]["payment_intent"]
+        charges = await self.api("/charges", payment_intent=intent)
+        return str(next(each["id"] for each in charges["data"] if each["paid"]))
+
+    async def refund(self, charge_id: str, **params: str) -> str:
+        """Give back a charge as an operator would on Stripe's dashboard; return the refund's id."""
+        response = await self.client.post(
+            "/v1/refunds",
+            data={"charge": charge_id, **params},
+            headers={"authorization": "Bearer sk_test_anything"},
+        )
+        assert response.status_code == 200, response.text
+        return str(response.json()["id"])
+
     async def count(self, kind: str) -> int:
         return len((await self.api(f"/{kind}", limit="100"))["data"])
 
@@ -59,6 +78,19 @@ class Billing:
     res: Resources
     queue: AbstractQueue
     announced: list[SubscriptionChanged] = field(default_factory=list)
+
+    async def post(self, user_id: UUID, path: str, **body: Any) -> httpx2.Response:
+        """Post as the user; without `body` the request has none."""
+        return await self.http.post(
+            path, headers={"authorization": f"Bearer {user_id}"}, json=body or None
+        )
+
+    async def invoices(self, user_id: UUID, **params: Any) -> Any:
+        response = await self.http.get(
+            "/subscription/invoices", params=params, headers={"authorization": f"Bearer {user_id}"}
+        )
+        assert response.status_code == 200, response.text
+        return response.json()
 
     async def subscribe(self, user_id: UUID, **headers: str) -> httpx2.Response:
         return await self.http.post(

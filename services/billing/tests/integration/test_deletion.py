@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
 ]
-TABLES = ("customer", "subscription", "checkout", "stripe_event", "outbox")
+TABLES = ("customer", "subscription", "checkout", "invoice", "stripe_event", "outbox")
 NOTHING = dict.fromkeys(TABLES, 0)
 
 
@@ -52,7 +52,8 @@ async def test_a_deletion_cancels_at_once_and_leaves_nothing(
     customer = await subscribed(billing, emulator, user_id)
     subscription = (await emulator.api("/subscriptions", customer=customer))["data"][0]["id"]
 
-    assert (await rows(conn, user_id, customer))["stripe_event"] > 0
+    before = await rows(conn, user_id, customer)
+    assert min(before[name] for name in ("stripe_event", "invoice")) > 0
 
     for _ in range(2):
         await deletion.forget_user(billing.res, UserDeleted(user_id=user_id))
@@ -64,6 +65,22 @@ async def test_a_deletion_cancels_at_once_and_leaves_nothing(
     for event in told:
         assert (await billing.webhook(json.dumps(event))).status_code == 200
     assert await rows(conn, user_id, customer) == NOTHING
+
+
+async def test_a_dispute_about_a_deleted_users_payment_is_not_kept(
+    billing: Billing, emulator: Emulator, conn: Connection, user_id: UUID
+) -> None:
+    """P3: it names the payment alone, and what it says of the person is not for us any more."""
+    await subscribed(billing, emulator, user_id)
+    (charge,) = (await emulator.api("/charges"))["data"]
+    await deletion.forget_user(billing.res, UserDeleted(user_id=user_id))
+    await emulator.control("/webhooks", mode="drop")
+
+    await emulator.control(f"/charges/{charge['id']}/dispute")
+
+    (told, *_) = (await emulator.api("/events", type="charge.dispute.created"))["data"]
+    assert (await billing.webhook(json.dumps(told))).status_code == 200
+    assert await rows(conn, user_id, charge["id"], charge["payment_intent"]) == NOTHING
 
 
 async def test_a_session_that_is_open_can_be_paid_no_more(

@@ -192,6 +192,9 @@ async def test_an_older_fetch_cannot_overwrite_a_newer_one(
                 await go_on.wait()
             return listed
 
+        def __getattr__(self, name: str) -> Any:
+            return getattr(payments, name)
+
     res = replace(billing.res, payments=cast("Payments", Slow()))
     older = asyncio.create_task(syncing.sync_customer(res, customer_id))
     await fetched.wait()

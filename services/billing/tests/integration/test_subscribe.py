@@ -11,10 +11,9 @@ from libs.common.db import Connection
 from libs.common.events import UserRegistered
 from libs.common.testing import eventually
 from libs.common.topology import EVENTS
-from services.billing import payments
 from services.billing.actions import checkouts
 from services.billing.errors import AlreadySubscribedError
-from services.billing.payments import Payments
+from services.billing.payments import Payments, connection
 from services.billing.tests.integration.system import Billing, Emulator
 
 pytestmark = [
@@ -160,7 +159,7 @@ async def test_a_failing_stripe_is_a_503_within_ten_seconds_and_then_all_goes_on
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for Stripe no longer than a test wants to."""
-    monkeypatch.setattr(payments, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(connection, "TIMEOUT_S", 0.5)
 
 
 @pytest.mark.usefixtures("impatient")

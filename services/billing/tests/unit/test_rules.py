@@ -10,7 +10,7 @@ from services.billing.errors import (
     PaymentOverdueError,
     SubscriptionExistsError,
 )
-from services.billing.models import Standing, Subscription
+from services.billing.models import Invoice, Standing, Subscription
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GRACE = timedelta(days=3)
@@ -143,3 +143,98 @@ def test_each_plan_has_its_models(plan: Plan, models: tuple[str, ...]) -> None:
         plan, basic_messages_per_day=7, basic_models=("a",), pro_models=("a", "b")
     )
     assert granted.models == models
+
+
+def invoice(
+    *,
+    began: datetime = NOW,
+    paid: int = 1200,
+    refunded: int = 0,
+    dispute: str | None = None,
+    status: str = "paid",
+    of: str = "sub_1",
+    created_at: datetime = NOW,
+) -> Invoice:
+    return Invoice(
+        id="in_1",
+        subscription_id=of,
+        number="A-1",
+        status=status,
+        currency="usd",
+        total=1200,
+        amount_paid=paid,
+        refunded_amount=refunded,
+        dispute_status=dispute,
+        period_start=began,
+        period_end=began + MONTH,
+        created_at=created_at,
+        hosted_url=None,
+        pdf_url=None,
+    )
+
+
+def plan_after(*invoices: Invoice, status: str = "active") -> Plan:
+    return effective(*rules.mark_taken_back([subscription(status)], invoices)).plan
+
+
+@pytest.mark.parametrize(
+    ("refunded", "plan"), [(0, "pro"), (1, "pro"), (1199, "pro"), (1200, "basic")]
+)
+def test_a_refund_of_all_that_was_paid_ends_pro(refunded: int, plan: Plan) -> None:
+    assert plan_after(invoice(refunded=refunded)) == plan
+
+
+@pytest.mark.parametrize(
+    ("dispute", "plan"),
+    [
+        (None, "pro"),
+        ("needs_response", "basic"),
+        ("under_review", "basic"),
+        ("lost", "basic"),
+        ("appeal_needs_response", "basic"),
+        ("appeal_under_review", "basic"),
+        ("won", "pro"),
+        ("prevented", "pro"),
+        ("warning_needs_response", "pro"),
+        ("warning_under_review", "pro"),
+        ("warning_closed", "pro"),
+    ],
+)
+def test_a_dispute_ends_pro_while_the_bank_has_the_money(dispute: str | None, plan: Plan) -> None:
+    assert plan_after(invoice(dispute=dispute)) == plan
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        invoice(began=NOW - MONTH, refunded=1200),
+        invoice(began=NOW + MONTH, refunded=1200),
+        invoice(of="sub_2", refunded=1200),
+        invoice(status="void", paid=0),
+        invoice(paid=0),
+        invoice(refunded=1200, created_at=NOW - MONTH),
+    ],
+    ids=["before", "after", "another's", "void", "trial", "replaced in the midst"],
+)
+def test_only_the_newest_payment_for_the_period_counts(other: Invoice) -> None:
+    assert plan_after(invoice(), other) == "pro"
+    assert plan_after(other, invoice()) == "pro"
+
+
+@pytest.mark.parametrize("status", ["active", "trialing", "past_due"])
+def test_no_status_outweighs_a_payment_taken_back(status: str) -> None:
+    assert plan_after(invoice(refunded=1200), status=status) == "basic"
+
+
+@pytest.mark.parametrize(
+    ("status", "is_changeable"),
+    [
+        *((status, True) for status in ("active", "trialing", "past_due", "unpaid", "paused")),
+        *((status, False) for status in ("none", "incomplete", "incomplete_expired", "canceled")),
+    ],
+)
+def test_an_end_can_be_planned_for_what_has_begun_and_is_not_over(
+    status: str, is_changeable: bool
+) -> None:
+    standing = Standing(status=status, stripe_subscription_id="sub_1")
+    assert (rules.changeable(standing) == "sub_1") is is_changeable

@@ -1,30 +1,31 @@
-"""Billing over HTTP."""
+"""Buying Pro over HTTP, and the pages that a browser comes back to."""
 
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import HTMLResponse
 
 from libs.common.errors import AccountRequiredError
-from libs.common.exports import PATH
-from libs.common.http import CurrentUser, Problem
+from libs.common.http import Body, CurrentUser, Problem
 from services.billing import pages
-from services.billing.actions import checkouts, exports, users, webhooks
+from services.billing.actions import checkouts
+from services.billing.api.parameters import Res
 from services.billing.errors import BillingUnavailableError
-from services.billing.models import CheckoutOut, Received, SubscriptionOut
-from services.billing.resources import Resources
+from services.billing.models import CheckoutOut, Interval
 
 log = structlog.stdlib.get_logger()
 router = APIRouter(tags=["billing"])
 
 
-def _resources(request: Request) -> Resources:
-    resources: Resources = request.app.state.resources
-    return resources
+class SubscribeIn(Body):
+    """What to buy; all of it may be left out.
 
+    Attributes:
+        interval: how often to pay for Pro.
+    """
 
-Res = Annotated[Resources, Depends(_resources)]
+    interval: Interval = "month"
 
 
 @router.post(
@@ -34,7 +35,8 @@ Res = Annotated[Resources, Depends(_resources)]
         200: {"model": CheckoutOut, "description": "The session that is open already"},
         409: {
             "model": Problem,
-            "description": "`already_subscribed`, `payment_overdue` or `subscription_exists`",
+            "description": "`already_subscribed`, `payment_overdue` or `subscription_exists`, with "
+            "`portal_url` if Stripe answers",
         },
         503: {"model": Problem, "description": "`billing_unavailable`"},
     },
@@ -43,27 +45,23 @@ async def subscribe_pro(
     user: CurrentUser,
     res: Res,
     response: Response,
+    body: SubscribeIn | None = None,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> CheckoutOut:
     """Start the purchase of Pro: open `checkout_url` in a browser and pay there.
 
     Repeating it is safe with or without an `Idempotency-Key`: a user has one open session, which
-    every call returns until it is paid or expires.
+    every call for the same interval returns until it is paid or expires.
     """
     del idempotency_key  # validated like everywhere; the session itself makes repeats harmless
     if user.guest:
         raise AccountRequiredError  # an account that nobody knows cannot be charged or restored
-    checkout, created = await checkouts.subscribe_pro(res, user.user_id)
+    interval = (body or SubscribeIn()).interval
+    checkout, created = await checkouts.subscribe_pro(res, user.user_id, interval)
     response.status_code = 201 if created else 200
     return CheckoutOut(
         checkout_url=checkout.url, session_id=checkout.session_id, expires_at=checkout.expires_at
     )
-
-
-@router.get("/subscription/status")
-async def subscription_status(user: CurrentUser, res: Res) -> SubscriptionOut:
-    """Return the caller's plan and what it grants."""
-    return await users.subscription_status(res, user.user_id, guest=user.guest)
 
 
 @router.get("/subscription/complete", response_class=HTMLResponse)
@@ -86,16 +84,7 @@ async def cancelled_checkout() -> HTMLResponse:
     return HTMLResponse(pages.CANCELLED, headers=pages.HEADERS)
 
 
-@router.post("/webhook/stripe")
-async def receive_stripe_event(
-    request: Request, res: Res, stripe_signature: Annotated[str | None, Header()] = None
-) -> Received:
-    """Take an event from Stripe, signed with the endpoint's secret; repeats are welcome."""
-    await webhooks.receive_stripe_event(res, await request.body(), stripe_signature)
-    return Received()
-
-
-@router.get(PATH, include_in_schema=False)
-async def export_billing(user: CurrentUser, res: Res) -> Response:
-    """Return what billing knows of the caller: a part of their archive."""
-    return Response(await exports.export_billing(res, user.user_id), media_type="application/json")
+@router.get("/subscription/returned", response_class=HTMLResponse)
+async def returned_from_portal() -> HTMLResponse:
+    """Tell a person who comes back from the portal that it was heard; a page for browsers."""
+    return HTMLResponse(pages.RETURNED, headers=pages.HEADERS)
