@@ -39,7 +39,7 @@ WALKED = 50
 """Pages of the big room that are read while somebody writes in it."""
 
 SLACK_MS = 15.0
-_QUEUE = "ai.chat.message_posted.v1"
+_QUEUE = "ai.chat.priority_message_posted.v1"
 _OLDER = {"a quarter deep": 0.75, "half deep": 0.5, "the deepest page": 0.0}
 _BETWEEN = """
 SELECT id FROM chat.message WHERE chatroom_id = $1 AND id BETWEEN $2 AND $3 ORDER BY id DESC

@@ -24,12 +24,12 @@ from bench.people import numbered, owner
 from bench.plan import Plan
 from bench.rabbit import listening, purge
 from bench.system import System
-from libs.common.events import MessagePosted
+from libs.common.events import PriorityMessagePosted
 
 PER_S = 60.0
 LANES = 32
 BARE_KEY = "bench.published.v1"
-QUEUE = f"ai.{MessagePosted.TYPE}"
+QUEUE = f"ai.{PriorityMessagePosted.TYPE}"
 _ON_PATH = ("chat", "postgres", "rabbitmq", "valkey")
 ARRIVES_WITHIN_S = 10.0
 
@@ -77,7 +77,7 @@ async def run(system: System, plan: Plan) -> Outcome:
     url, watch = system.stack.rabbitmq.url, Stopwatch()
     queue = partial(listening, url, on_body=watch.on_body)
     async with (
-        queue(name="bench.posted", routing_key=MessagePosted.TYPE),
+        queue(name="bench.posted", routing_key=PriorityMessagePosted.TYPE),
         queue(name="bench.published", routing_key=BARE_KEY) as exchange,
     ):
         sides = {

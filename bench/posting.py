@@ -34,7 +34,7 @@ LANES = 16
 """Posts at the same time."""
 
 CONTENT = "A message of the benchmark"
-QUEUE = "ai.chat.message_posted.v1"
+QUEUE = "ai.chat.priority_message_posted.v1"
 Post = Callable[[int], Awaitable[object]]
 
 _CREATE_BARE = """

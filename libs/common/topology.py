@@ -17,6 +17,7 @@ from libs.common.events import (
     Event,
     MessageChanged,
     MessagePosted,
+    PriorityMessagePosted,
     ReplyStopRequested,
     SessionRevoked,
     SubscriptionChanged,
@@ -31,6 +32,7 @@ CONSUMERS: dict[type[Event], tuple[str, ...]] = {
     UserChanged: ("billing",),
     UserDeleted: ("ai", "billing", "chat", "gateway"),
     MessagePosted: ("ai",),
+    PriorityMessagePosted: ("ai",),
     ReplyStopRequested: ("ai",),
     ConversationGrew: ("ai",),
     MessageChanged: ("gateway",),
@@ -83,6 +85,16 @@ def queue(consumer: str, event: type[Event]) -> RabbitQueue:
             "x-overflow": "reject-publish",
         },
     )
+
+
+async def count_waiting(broker: RabbitBroker, consumer: str, event: type[Event]) -> int:
+    """Return how many events no consumer has taken yet: not those in a handler, or delayed.
+
+    Raises:
+        aiormq.exceptions.AMQPError, OSError, RuntimeError: RabbitMQ is away.
+    """
+    declared = await broker.declare_queue(queue(consumer, event))  # remembered: asks nobody
+    return int((await declared.declare()).message_count or 0)
 
 
 def delay_exchange(seconds: int) -> RabbitExchange:

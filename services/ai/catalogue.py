@@ -1,5 +1,6 @@
 """The models we know by name, and what they cost."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from libs.common.events import Usage
@@ -71,3 +72,12 @@ def cost_of(usage: Usage, model: str) -> tuple[int, str]:
         + (usage.output + usage.thoughts) * price.output
     )
     return (exact + _MILLION // 2) // _MILLION, PRICE_VERSION
+
+
+def highest_cost_of(models: Iterable[str], *, prompt_tokens: int, output_tokens: int) -> int:
+    """Return what the dearest of the models takes for a call, in micro-dollars.
+
+    One whose price we do not know takes nothing here.
+    """
+    usage = Usage(prompt=prompt_tokens, output=output_tokens)
+    return max(cost_of(usage, model)[0] for model in models)

@@ -5,6 +5,7 @@ from faststream.rabbit import RabbitRouter
 from libs.common.events import (
     ConversationGrew,
     MessagePosted,
+    PriorityMessagePosted,
     ReplyStopRequested,
     SubscriptionChanged,
     UserDeleted,
@@ -18,6 +19,8 @@ def make_router(res: Resources) -> RabbitRouter:
     """Return the subscriptions of one running ai."""
     events = Subscriptions("ai", res)
     events.on(MessagePosted, replies.answer_message)
+    # Its own prefetch, as RabbitMQ counts by consumer: those above never use it up.
+    events.on(PriorityMessagePosted, replies.answer_message)
     events.on(ReplyStopRequested, stops.stop_reply)
     events.on(ConversationGrew, summaries.summarise)
     events.on(SubscriptionChanged, entitlements.apply_subscription)

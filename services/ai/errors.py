@@ -72,6 +72,13 @@ class ReplyEmptyError(ModelError):
     transient = True
 
 
+class BudgetExceededError(ModelError):
+    """What the models may cost is used up."""
+
+    status = 429
+    code = "budget_exceeded"
+
+
 class ReplyTimedOutError(ModelError):
     """The reply took too long."""
 

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 from typing import Literal
+from uuid import UUID
 
 from libs.common.events import Turn, Usage
 
 Kind = Literal["reply", "title", "summary"]
+Period = Literal["month", "day"]
+"""Of what a budget is: a user's month, or the whole installation's day; both in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +25,13 @@ class Prompt:
     instruction: str
     max_output_tokens: int
 
+    def texts(self) -> list[str]:
+        """Return all that the model reads."""
+        return [self.instruction, *(turn.content for turn in self.turns)]
+
     def length(self) -> int:
         """Return its characters."""
-        return len(self.instruction) + sum(len(turn.content) for turn in self.turns)
+        return sum(map(len, self.texts()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +120,12 @@ class Claim:
     Attributes:
         attempt: from 1.
         stop_requested: whether its user wants it to end at once.
+        refused: whose budget lacks what it may cost, so that it has to end; None if neither does.
     """
 
     attempt: int
     stop_requested: bool
+    refused: Period | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +161,24 @@ class Offer:
     context_window: int | None
     is_default: bool
     allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A sum of the ledger.
+
+    Attributes:
+        scope: of what: all of a period, one model's or one chatroom's part of the month.
+        model: which, where the scope is that.
+        chatroom_id: the same.
+        messages: replies for which a model was asked.
+        tokens: of replies, titles and summaries.
+        cost_micros: of the same, millionths of a US dollar.
+    """
+
+    scope: Literal["today", "month", "model", "chatroom"]
+    model: str | None = None
+    chatroom_id: UUID | None = None
+    messages: int = 0
+    tokens: Usage = field(default_factory=Usage)
+    cost_micros: int = 0

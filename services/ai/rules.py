@@ -1,15 +1,17 @@
 """Ai's decisions: pure functions, no I/O, no clock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from libs.common.events import Turn, Usage
 from services.ai.errors import (
+    BudgetExceededError,
     ModelError,
     ModelOverloadedError,
     ModelUnavailableError,
     ReplyTimedOutError,
 )
+from services.ai.models import Period
 
 MAX_PAUSE_S = 20.0
 FIRST_PAUSE_S = 0.5
@@ -18,6 +20,7 @@ RETRY_WINDOW_S = 25.0
 
 FALLBACK_ATTEMPTS = 2
 CHARACTERS_PER_TOKEN = 4
+BYTES_PER_TOKEN = 3
 MAX_TITLE = 80
 MAX_SUMMARY = 8000
 MAX_REPLY = 250_000
@@ -35,6 +38,24 @@ def ensure_wanted(asked_at: datetime, *, now: datetime, deadline_s: int) -> None
     """
     if now - asked_at > timedelta(seconds=deadline_s):
         raise ReplyTimedOutError("the reply took too long; send the message again")
+
+
+def ensure_affordable(refused: Period | None, *, now: datetime) -> None:
+    """Refuse what is not within a budget.
+
+    Raises:
+        BudgetExceededError: `refused` names one.
+    """
+    if refused == "month":
+        again = (now.replace(day=1) + timedelta(days=32)).replace(day=1)
+        raise BudgetExceededError(
+            "your plan's budget for this month is used up; more from "
+            f"{again:%Y-%m-%d} 00:00 UTC, or at once with Pro: POST /subscribe/pro"
+        )
+    if refused == "day":
+        raise BudgetExceededError(
+            "all that may be spent on replies today is spent; send it again after 00:00 UTC"
+        )
 
 
 def pause_before_retry_s(error: ModelError, *, tries: int, jitter: float) -> float:
@@ -118,6 +139,14 @@ def may_choose(model: str, *, granted: Sequence[str], default: str) -> bool:
 def tokens_in(characters: int) -> int:
     """Return about how many tokens a text has."""
     return -(-characters // CHARACTERS_PER_TOKEN)
+
+
+def most_tokens_in(texts: Iterable[str]) -> int:
+    """Return how many tokens texts have at most, by and large.
+
+    A token has four or five letters of English, and about one character of Chinese, of three bytes.
+    """
+    return -(-sum(len(text.encode()) for text in texts) // BYTES_PER_TOKEN)
 
 
 def estimated_usage(told: Usage, *, prompt_length: int, text_length: int) -> Usage:

@@ -1,6 +1,8 @@
 """Ai's environment."""
 
-from pydantic import Field, SecretStr
+from typing import Any
+
+from pydantic import Field, SecretStr, field_validator
 
 from libs.common.settings import CommonSettings
 
@@ -21,6 +23,8 @@ class Settings(CommonSettings):
         prompt_tokens: length of a prompt at most, at four characters per token; the message itself
             is never cut.
         reply_deadline_s: seconds after which chat has failed a reply, so that no model is asked.
+        budget_micros_per_day: what all models may cost per UTC day, in millionths of a US dollar;
+            None is no limit. What was spent before it was set does not count.
         concurrent_replies_per_user: replies of one user that one process writes at the same time.
         connect_timeout_s: time that a connection to the provider may take.
         first_token_timeout_s: silence allowed before a reply's first word.
@@ -39,9 +43,21 @@ class Settings(CommonSettings):
     max_output_tokens: int = Field(default=4096, ge=1, le=65_536)
     prompt_tokens: int = Field(default=12_000, ge=1000, le=1_000_000)
     reply_deadline_s: int = Field(default=600, ge=60, le=86_400)
+    budget_micros_per_day: int | None = Field(default=None, ge=0)
     concurrent_replies_per_user: int = Field(default=4, ge=1, le=1000)
     connect_timeout_s: float = Field(default=5, gt=0, le=60)
     first_token_timeout_s: float = Field(default=30, gt=0, le=300)
     silence_timeout_s: float = Field(default=20, gt=0, le=300)
     total_timeout_s: float = Field(default=120, gt=0, le=600)
     model_attempts: int = Field(default=6, ge=1, le=8)
+
+    @field_validator("budget_micros_per_day", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        # Compose files pass an unset variable on as an empty one.
+        return None if value == "" else value
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the installation has a limit per day."""
+        return self.budget_micros_per_day is not None

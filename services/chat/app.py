@@ -15,6 +15,7 @@ from services.chat.api import ROUTERS
 from services.chat.resources import open_resources
 from services.chat.settings import Settings
 
+BACKLOG_INTERVAL_S = 2
 SWEEP_INTERVAL_S = 15
 HIDDEN_SWEEP_INTERVAL_S = 600
 
@@ -37,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
                 res.brokers.running(),
                 res.relay.running(),
                 inbox.purging(res.db),
+                every(BACKLOG_INTERVAL_S, res.backlog.measure),
                 every(SWEEP_INTERVAL_S, lambda: replies.fail_overdue_replies(res)),
                 every(HIDDEN_SWEEP_INTERVAL_S, lambda: completions.delete_old_rooms(res)),
             ):

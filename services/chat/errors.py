@@ -6,6 +6,7 @@ from libs.common.errors import (
     LimitReachedError,
     MalformedError,
     NotFoundError,
+    UnavailableError,
 )
 
 
@@ -43,3 +44,20 @@ class ReplyInProgressError(ConflictError):
     """The chatroom is not free to change its branch while a reply is open."""
 
     code = "reply_in_progress"
+
+
+class ReducedCapacityError(UnavailableError):
+    """So many messages wait to be answered that your plan has to wait."""
+
+    code = "reduced_capacity"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            "so many messages wait to be answered that nothing was stored of yours; "
+            f"send it again in {retry_after_s} s",
+            extra={
+                "type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+                "retry_after": retry_after_s,
+            },
+            headers={"Retry-After": str(retry_after_s)},
+        )

@@ -9,6 +9,7 @@ from libs.common.cache import GuardedCache
 from libs.common.db import Pool, open_pool
 from libs.common.multiplexed import MultiplexedRedis
 from libs.common.outbox import Relay
+from services.chat.backlog import Backlog
 from services.chat.settings import Settings
 
 REDIS_TIMEOUT_S = 0.5
@@ -23,6 +24,7 @@ class Resources:
     cache: GuardedCache
     brokers: Brokers
     relay: Relay
+    backlog: Backlog
 
 
 @asynccontextmanager
@@ -37,4 +39,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(cache.aclose)
         brokers = make_brokers(settings.rabbitmq_url, service="chat", prefetch=settings.prefetch)
         relay = Relay(db, brokers.publish)
-        yield Resources(settings, db, cache, brokers, relay)
+        backlog = Backlog(
+            brokers.publish,
+            most_basic=settings.basic_backlog,
+            most_priority=settings.pro_backlog,
+        )
+        yield Resources(settings, db, cache, brokers, relay, backlog)

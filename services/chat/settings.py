@@ -16,6 +16,9 @@ class Settings(CommonSettings):
             one there is only the default model.
         gemini_model: the model that answers where the user chose none; everybody may name it.
         reply_deadline_s: seconds after which a reply that did not end is failed.
+        basic_backlog: prompts that may wait for a worker before posts of users of Basic are
+            refused; 0 is without end.
+        pro_backlog: prompts in the queue of other plans before theirs are, too; 0 as above.
     """
 
     basic_messages_per_day: int = Field(default=20, ge=0)
@@ -23,6 +26,8 @@ class Settings(CommonSettings):
     basic_models: str = ""
     gemini_model: str = Field(default="gemini-3.8-flash", min_length=1)
     reply_deadline_s: int = Field(default=600, ge=60, le=86_400)
+    basic_backlog: int = Field(default=1000, ge=0)
+    pro_backlog: int = Field(default=10_000, ge=0)
 
     def unbilled(self, *, guest: bool) -> Entitlements:
         """Return what a user may do whom billing never spoke of."""

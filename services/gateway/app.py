@@ -19,7 +19,8 @@ from libs.common.server import STOPPING
 from services.gateway import api, archive_api, event_api, openai_api
 from services.gateway.consumers import consuming
 from services.gateway.credentials import Caller
-from services.gateway.limits import ResponseHeaders
+from services.gateway.errors import RateLimitedError
+from services.gateway.limits import ResponseHeaders, combined
 from services.gateway.posting import Exchange, post_and_wait, waiting_of
 from services.gateway.proxy import ClientGoneError, forward
 from services.gateway.resources import Resources, open_resources
@@ -29,6 +30,9 @@ from services.gateway.settings import Settings
 from services.gateway.sockets import serve_socket
 
 log = structlog.stdlib.get_logger()
+_LIMITS = "limits"
+"""Of a request's state: what its answer says about the limit that let it pass."""
+
 DESCRIPTION = "Errors are `application/problem+json` with a stable `code`."
 
 
@@ -118,6 +122,7 @@ class Gateway:
         try:
             await self._handle(scope, receive, send_noting, headers, request_id)
         except ThoughtflowError as exc:
+            send = _with_limits(send, scope, exc)
             if scope["path"].startswith(openai_api.PREFIX):
                 refusal = openai_api.openai_refusal(exc)
                 await refusal(scope, receive, _marked(send, request_id))
@@ -143,7 +148,10 @@ class Gateway:
             raise NotFoundError("there is nothing at this path; see /docs")
         route = route_of(scope["method"], scope["path"])
         client_ip = _client_ip(res, scope, headers)
-        caller, extra = await _admit(res, route, headers, client_ip)
+        caller, extra = await _admit(
+            res, route, headers, client_ip, for_openai=scope["path"].startswith(openai_api.PREFIX)
+        )
+        scope.setdefault("state", {})[_LIMITS] = extra
         identity = caller.identity if caller else None
         if caller is not None:
             ensure_in_scope(caller.identity.scopes, scope["method"], scope["path"])
@@ -153,7 +161,7 @@ class Gateway:
             scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"] + [
                 (b"x-request-id", request_id.encode())
             ]
-            scope.setdefault("state", {})["identity"] = identity
+            scope["state"]["identity"] = identity
             await self._own(scope, receive, _with_headers(send, extra))
             return
         waiting = waiting_of(scope["method"], scope["path"], headers)
@@ -177,7 +185,7 @@ def _client_ip(res: Resources, scope: Scope, headers: Headers) -> str:
 
 
 async def _admit(
-    res: Resources, route: Route, headers: Headers, client_ip: str
+    res: Resources, route: Route, headers: Headers, client_ip: str, *, for_openai: bool
 ) -> tuple[Caller | None, ResponseHeaders]:
     """Let a request pass, and return whose it is and what the answer says about the limit.
 
@@ -197,7 +205,13 @@ async def _admit(
         except ThoughtflowError as exc:
             refusal = exc
     identity = caller.identity if caller else None
-    extra = await res.limiter.admit(identity, client_ip, asyncio.get_running_loop().time())
+    extra = await res.limiter.admit(
+        identity,
+        client_ip,
+        asyncio.get_running_loop().time(),
+        token=caller.token if caller else None,
+        for_openai=for_openai,
+    )
     if refusal is not None:
         raise refusal
     return caller, extra
@@ -212,10 +226,16 @@ def _authorized(headers: RawHeaders, token: str) -> list[tuple[bytes, bytes]]:
 def _with_headers(send: Send, extra: ResponseHeaders) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *extra]
+            message["headers"] = list(combined(message["headers"], extra))
         await send(message)
 
     return send_with_headers if extra else send
+
+
+def _with_limits(send: Send, scope: Scope, error: ThoughtflowError) -> Send:
+    """Let a refusal tell of the limit that let the request pass; one by a limit tells of itself."""
+    extra = scope.get("state", {}).get(_LIMITS, ())
+    return send if isinstance(error, RateLimitedError) else _with_headers(send, extra)
 
 
 async def _send_empty(send: Send, headers: ResponseHeaders) -> None:

@@ -47,7 +47,7 @@ def make_router(res: Resources) -> RabbitRouter:
     events.on(AIReplyReady, tell)
     events.on(AIReplyFailed, tell)
     events.on(AIReplyStopped, tell)
-    events.on(SubscriptionChanged, tell)
+    events.on(SubscriptionChanged, apply_plan)
     events.on(SessionRevoked, end_session)
     events.on(UserDeleted, forget)
     return events.router
@@ -79,6 +79,12 @@ async def consuming(res: Resources) -> AsyncIterator[None]:
 async def end_session(res: Resources, event: SessionRevoked) -> None:
     """Have the session's tokens refused and its connections closed; tell the other devices."""
     await res.revocations.revoke(event.session_id, until=event.tokens_expire_at.timestamp())
+    await tell(res, event)
+
+
+async def apply_plan(res: Resources, event: SubscriptionChanged) -> None:
+    """Have the plan's rates counted from the next request on; tell the user's devices."""
+    await res.grants.keep(event)
     await tell(res, event)
 
 

@@ -86,7 +86,7 @@ class FeedStore:
 
     async def forget(self, user_id: UUID) -> None:
         """Delete what the gateway keeps of a deleted user, and let nothing new begin."""
-        keys = [*_keys(user_id), f"rate:{user_id}"]
+        keys = [*_keys(user_id), f"rate:{user_id}", f"granted:{user_id}"]
         await deleted_users.delete_keys(self._shared, user_id, keys)
 
     async def read_after(

@@ -21,7 +21,7 @@ from libs.common.edge import refuse_unreadable
 from libs.common.errors import ThoughtflowError
 from libs.common.identity import Identity
 from services.gateway.asking import Answer, ask
-from services.gateway.limits import ResponseHeaders
+from services.gateway.limits import ResponseHeaders, combined
 from services.gateway.live import LiveReply, View, open_view
 from services.gateway.proxy import read_body
 from services.gateway.replay import SSE, Wire, sse
@@ -132,7 +132,7 @@ async def _follow(
 
 async def _stream(exchange: Exchange, answer: Answer, following: Following) -> None:
     first = sse("message.created", {"type": "message.created", **answer.document()})
-    named = {**_kept(answer.headers), **dict(_extra(exchange))}
+    named = dict(combined(_kept(answer.headers).items(), _extra(exchange)))
     headers = {name.decode(): value.decode("latin-1") for name, value in named.items()}
     stream = EventStream(following, before=first, headers=headers)
     await stream(exchange.scope, exchange.receive, exchange.send)
@@ -172,9 +172,8 @@ async def _answer(
         "type": "http.response.start",
         "status": status,
         "headers": [
-            *returned_headers(kept, status=status),
+            *combined(returned_headers(kept, status=status), _extra(exchange)),
             (b"content-length", str(len(body)).encode()),
-            *_extra(exchange),
         ],
     }
     await exchange.send(start)

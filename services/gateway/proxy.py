@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from libs.common.edge import MAX_BODY, refuse_unreadable
 from libs.common.errors import MethodNotAllowedError, PayloadTooLargeError, ThoughtflowError
-from services.gateway.limits import ResponseHeaders
+from services.gateway.limits import ResponseHeaders, combined
 from services.gateway.response import UpstreamResponse
 from services.gateway.rules import forwarded_headers, returned_headers
 from services.gateway.upstream import BODY_IDLE_TIMEOUT_S, Upstream, UpstreamRequest
@@ -89,8 +89,12 @@ async def _relay(
 ) -> None:
     headers = returned_headers(response.headers, status=response.status)
     headers.append((b"x-request-id", request_id.encode()))
-    headers += extra
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    start = {
+        "type": "http.response.start",
+        "status": response.status,
+        "headers": list(combined(headers, extra)) if extra else headers,
+    }
+    await send(start)
     if response.complete:
         await _relay_body(response, send)
         return

@@ -14,6 +14,7 @@ from libs.common.multiplexed import MultiplexedRedis
 from services.gateway.cors import Cors
 from services.gateway.credentials import Credentials
 from services.gateway.feed import FeedStore
+from services.gateway.grants import Grants
 from services.gateway.hub import Hub
 from services.gateway.lifetime import Draining, Sessions
 from services.gateway.limits import Limit, Limiter
@@ -42,6 +43,7 @@ class Resources:
     upstreams: Mapping[Service, Upstream]
     credentials: Credentials
     limiter: Limiter
+    grants: Grants
     clients: ClientAddresses
     hub: Hub
     feed: FeedStore
@@ -74,7 +76,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         document = MergedDocument()
         await stack.enter_async_context(document.loading(upstreams))
         await stack.enter_async_context(every(REFRESH_S, lambda: document.refresh(upstreams)))
-        verifier, limiter = TokenVerifier(settings.jwks_url), _limiter(settings, shared, sessions)
+        admission = AdmissionStore(shared)
+        grants = Grants(admission, upstreams["billing"])
+        stack.push_async_callback(grants.aclose)
+        verifier = TokenVerifier(settings.jwks_url)
+        limiter = _limiter(settings, admission, sessions, grants)
         yield Resources(
             settings,
             redis,
@@ -87,6 +93,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 external_issuer=settings.external_issuer,
             ),
             limiter,
+            grants,
             ClientAddresses(parse_networks(settings.trusted_proxies)),
             hub,
             FeedStore(redis, shared),
@@ -124,12 +131,15 @@ def _upstreams(settings: Settings) -> dict[Service, Upstream]:
     }
 
 
-def _limiter(settings: Settings, redis: MultiplexedRedis, sessions: Sessions) -> Limiter:
+def _limiter(
+    settings: Settings, admission: AdmissionStore, sessions: Sessions, grants: Grants
+) -> Limiter:
     return Limiter(
-        AdmissionStore(redis),
+        admission,
         sessions,
         user=Limit("user", settings.user_requests_per_minute, settings.user_burst),
         anonymous=Limit(
             "anonymous", settings.anonymous_requests_per_minute, settings.anonymous_burst
         ),
+        on_unknown=grants.look_up,
     )

@@ -58,7 +58,7 @@ _BY_FIRST_SEGMENT = {
     "user": Route("auth", Access.TOKEN),
     "chatroom": Route("chat", Access.TOKEN),
     "search": Route("chat", Access.TOKEN),
-    "usage": Route("chat", Access.TOKEN),
+    "usage": Route("ai", Access.TOKEN),
     "openai": _LIVE,
     "agent": Route("ai", Access.TOKEN),
     "model": Route("ai", Access.TOKEN),

@@ -202,16 +202,16 @@ class _Socket:
         if self._refused >= rules.MAX_REFUSED:
             raise SocketClosedError(Close.LIMITED)
 
-    async def _admit(self, identity: Identity | None = None) -> None:
+    async def _admit(self, identity: Identity | None = None, token: str | None = None) -> None:
         """Count a frame, or the handshake; raises as `Limiter.admit` does."""
         if identity is None and self._user is not None:
             identity = self._user.identity
-        await self._res.limiter.admit(identity, self._client_ip, self._clock())
+        await self._res.limiter.admit(identity, self._client_ip, self._clock(), token=token)
 
     async def _authenticate(self, token: str) -> Document:
         caller = await self._res.credentials.identify(token, self._client_ip)
         identity, token = caller.identity, caller.token
-        await self._admit(identity)
+        await self._admit(identity, token)
         if self._user is None:
             self._res.sockets.join(identity.user_id)
             self._user = SocketUser(

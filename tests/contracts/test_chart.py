@@ -9,7 +9,7 @@ import yaml
 from helm_python import Chart, HelmError, lint
 from pydantic import SecretStr
 
-from libs.common.events import MessagePosted
+from libs.common.events import MessagePosted, PriorityMessagePosted
 from libs.common.topology import queue
 from tests.contracts.tree import ROOT, SCHEMAS, SERVICES, build, settings_class
 
@@ -192,11 +192,13 @@ def test_schemas_are_up_to_date_before_anything_of_a_release_starts() -> None:
 def test_ai_is_scaled_by_the_prompts_that_wait() -> None:
     scaled = kinds("ScaledObject")
     assert scaled.keys() == {"ai"}
-    (trigger,) = scaled["ai"]["spec"]["triggers"]
-    assert trigger["type"] == "rabbitmq"
-    assert trigger["metadata"]["queueName"] == queue("ai", MessagePosted).name
-    assert trigger["metadata"]["mode"] == "QueueLength"
-    assert trigger["metadata"]["hostFromEnv"] in SECRETS["ai"]
+    triggers = scaled["ai"]["spec"]["triggers"]
+    watched = [trigger["metadata"]["queueName"] for trigger in triggers]
+    assert watched == [queue("ai", event).name for event in (MessagePosted, PriorityMessagePosted)]
+    for trigger in triggers:
+        assert trigger["type"] == "rabbitmq"
+        assert trigger["metadata"]["mode"] == "QueueLength"
+        assert trigger["metadata"]["hostFromEnv"] in SECRETS["ai"]
     (container,) = pods()["ai"]["spec"]["containers"]
     prefetch = int(environment(container)["PREFETCH"])
     assert prefetch < settings_class("ai").model_fields["prefetch"].default, "or none would wait"

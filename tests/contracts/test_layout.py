@@ -27,13 +27,13 @@ MODULES = {
     | {"refresh_tokens", "senders", "tokens"}
     | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
     "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},
-    "chat": WITH_SCHEMA | {"api"},
+    "chat": WITH_SCHEMA | {"api", "backlog"},
     "gateway": EVERY_SERVICE
     | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
     | {"consumers", "events", "feed", "feed_live", "event_api", "posting", "archive_api"}
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
-    | {"presence", "revocations", "tickets", "credentials"},
+    | {"presence", "revocations", "tickets", "credentials", "grants"},
 }
 MAY_BE_PACKAGES = {"actions", "api", "payments", "store"}
 """Roles that a service with several nouns splits by them."""

@@ -24,6 +24,7 @@ from libs.common.events.chat import (
     ConversationGrew,
     MessageChanged,
     MessagePosted,
+    PriorityMessagePosted,
     ReplyStopRequested,
     Turn,
 )
@@ -39,6 +40,7 @@ ALL_EVENTS: tuple[type[Event], ...] = (
     ConversationGrew,
     MessageChanged,
     MessagePosted,
+    PriorityMessagePosted,
     ReplyStopRequested,
     SessionRevoked,
     SubscriptionChanged,
@@ -63,6 +65,7 @@ __all__ = [
     "MessageChanged",
     "MessagePosted",
     "Plan",
+    "PriorityMessagePosted",
     "ReplyStopRequested",
     "RevocationReason",
     "SessionRevoked",

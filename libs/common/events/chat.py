@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.common.events.base import Event
+from libs.common.events.billing import Plan
 
 MAX_CONTENT = 32_000
 """Characters of one message at most."""
@@ -42,6 +43,7 @@ class MessagePosted(Event):
         summary: what came before `history`, in the model's words; empty in a young room.
         model: the model that the user chose, None for the default.
         wants_title: whether the room still has no title of its own.
+        plan: the author's; one who is told nothing of is on Basic.
     """
 
     TYPE: ClassVar[str] = "chat.message_posted.v1"
@@ -55,6 +57,16 @@ class MessagePosted(Event):
     summary: str = ""
     model: str | None = None
     wants_title: bool = False
+    plan: Plan = "basic"
+
+
+class PriorityMessagePosted(MessagePosted):
+    """As `MessagePosted`, of a user whose plan is not Basic: it waits in a queue of its own.
+
+    So a backlog of the others keeps nobody waiting who pays.
+    """
+
+    TYPE: ClassVar[str] = "chat.priority_message_posted.v1"
 
 
 class ReplyStopRequested(Event):

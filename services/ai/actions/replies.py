@@ -5,7 +5,7 @@ import random
 
 import structlog
 
-from libs.common import deleted_users, outbox
+from libs.common import outbox
 from libs.common.clock import utc_now
 from libs.common.db import OUTAGES
 from libs.common.events import (
@@ -17,10 +17,9 @@ from libs.common.events import (
 )
 from libs.common.replies import Entry
 from services.ai import rules
-from services.ai.actions import calls, titles
+from services.ai.actions import calls, claims, titles
 from services.ai.actions.runs import Run
 from services.ai.errors import (
-    GenerationBusyError,
     ModelError,
     ModelUnavailableError,
     StopRequestedError,
@@ -29,7 +28,7 @@ from services.ai.errors import (
 )
 from services.ai.live import LiveReply, stream_key_of
 from services.ai.model import TRY_LATER
-from services.ai.models import Claim, Draft, Prompt
+from services.ai.models import Draft
 from services.ai.resources import Resources
 from services.ai.store import generations as store
 from services.ai.worker import Writing
@@ -59,47 +58,11 @@ async def answer_message(res: Resources, event: MessagePosted) -> None:
         raise TooManyRepliesError("one of the user's other replies has to end first")
 
     async def write(writing: Writing) -> None:
-        claim = await _claim(res, event)
-        if claim is not None:
-            if claim.stop_requested:
-                writing.stop()
-            await _write(res, _run(res, event, writing, claim))
+        run = await claims.begin(res, event, writing)
+        if run is not None:
+            await _write(res, run)
 
     await res.worker.write(event.reply_id, event.user_id, write)
-
-
-async def _claim(res: Resources, event: MessagePosted) -> Claim | None:
-    async with res.db.acquire() as conn:
-        claim = await store.claim_generation(
-            conn,
-            event,
-            model=event.model or res.settings.gemini_model,
-            worker=res.worker.id,
-            now=utc_now(),
-        )
-        if claim is None:
-            if await store.has_ended(conn, event.reply_id):
-                return None
-            if await deleted_users.is_deleted(conn, event.user_id):
-                return None
-            raise GenerationBusyError("another worker is writing the reply")
-    return claim
-
-
-def _run(res: Resources, event: MessagePosted, writing: Writing, claim: Claim) -> Run:
-    prompt = Prompt(
-        rules.conversation(
-            summary=event.summary,
-            history=event.history,
-            content=event.content,
-            budget_tokens=res.settings.prompt_tokens,
-        ),
-        res.settings.system_instruction,
-        res.settings.max_output_tokens,
-    )
-    live = LiveReply(res.replies, stream_key_of(event), claim.attempt)
-    began = asyncio.get_running_loop().time()
-    return Run(event, writing, prompt, Draft(claim.attempt), live, calls.Bill(), began)
 
 
 async def _write(res: Resources, run: Run) -> None:
@@ -150,12 +113,9 @@ async def _ask_models(res: Resources, run: Run) -> None:
     """
     deadline_s = res.settings.reply_deadline_s
     rules.ensure_wanted(run.event.occurred_at, now=utc_now(), deadline_s=deadline_s)
+    rules.ensure_affordable(run.claim.refused, now=utc_now())
     failure: ModelError = ModelUnavailableError(TRY_LATER)
-    models = rules.models_to_try(
-        run.event.model or res.settings.gemini_model,
-        res.settings.gemini_fallback_model,
-        attempts=res.settings.model_attempts,
-    )
+    models = claims.models_for(res, run.event)
     for model, attempts in models:
         for tries in range(1, attempts + 1):
             if not await _is_let_through(res, run, model, patient=model == models[-1][0]):
@@ -278,7 +238,12 @@ async def _end(res: Resources, run: Run, event: store.End) -> bool:
         try:
             async with res.db.acquire() as conn:
                 ended = await store.end_generation(
-                    conn, event, charge, worker=res.worker.id, now=now
+                    conn,
+                    event,
+                    charge,
+                    worker=res.worker.id,
+                    now=now,
+                    counts_days=res.settings.has_budget,
                 )
         except OUTAGES as exc:
             log.warning("dependency_away", error=type(exc).__name__, retry_in_s=END_RETRY_S)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from libs.common.events import MessagePosted
 from services.ai.actions import calls
 from services.ai.live import LiveReply
-from services.ai.models import Draft, Prompt
+from services.ai.models import Claim, Draft, Prompt
 from services.ai.worker import Writing
 
 
@@ -20,6 +20,7 @@ class Run:
         live: where its text is shown.
         bill: of all attempts.
         began: of the loop's clock, seconds.
+        claim: the right to write it.
     """
 
     event: MessagePosted
@@ -29,3 +30,4 @@ class Run:
     live: LiveReply
     bill: calls.Bill
     began: float
+    claim: Claim

@@ -19,14 +19,16 @@ async def stop_reply(res: Resources, event: ReplyStopRequested) -> None:
     One that has ended stays as it is.
     """
     async with res.db.acquire() as conn, conn.transaction():
-        stopped = await _stop_here(conn, event)
+        stopped = await _stop_here(conn, event, counts_days=res.settings.has_budget)
     if stopped is not None:
         res.relay.nudge()
         live = LiveReply(res.replies, stream_key_of(event), stopped.attempt)
         await live.end(Entry("stopped", stopped.attempt))
 
 
-async def _stop_here(conn: Connection, event: ReplyStopRequested) -> AIReplyStopped | None:
+async def _stop_here(
+    conn: Connection, event: ReplyStopRequested, *, counts_days: bool
+) -> AIReplyStopped | None:
     now = utc_now()
     if await store.insert_tombstone(
         conn, event.reply_id, user_id=event.user_id, chatroom_id=event.chatroom_id, now=now
@@ -43,7 +45,9 @@ async def _stop_here(conn: Connection, event: ReplyStopRequested) -> AIReplyStop
     stopped = _stopped(event, attempt=running.attempt, model=running.model)
     # What its worker had spent is lost with it.
     charge = Charge(running.model, Usage(), UNPRICED, cost_micros=0, estimated=True)
-    await store.end_generation(conn, stopped, charge, worker=running.worker, now=now)
+    await store.end_generation(
+        conn, stopped, charge, worker=running.worker, now=now, counts_days=counts_days
+    )
     return stopped
 
 

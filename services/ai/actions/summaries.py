@@ -6,8 +6,8 @@ from libs.common import deleted_users, inbox, outbox
 from libs.common.clock import utc_now
 from libs.common.events import ChatroomSummarised, ConversationGrew, Turn
 from services.ai import rules
-from services.ai.actions import calls
-from services.ai.errors import ModelError
+from services.ai.actions import budgets, calls
+from services.ai.errors import BudgetExceededError, ModelError
 from services.ai.models import Draft, Prompt
 from services.ai.resources import Resources
 from services.ai.store import ledger
@@ -24,7 +24,8 @@ MAX_OUTPUT_TOKENS = 2048
 async def summarise(res: Resources, event: ConversationGrew) -> None:
     """Announce a summary of the older turns, once however often the event comes.
 
-    A conversation that the model will not sum up goes on without a summary.
+    A conversation goes on without a summary where the model will not sum it up or a budget is
+    spent.
 
     Raises:
         ModelError: the model is away; the delivery comes again later.
@@ -40,8 +41,12 @@ async def summarise(res: Resources, event: ConversationGrew) -> None:
     draft, bill = Draft(attempt=1, model=res.settings.gemini_model), calls.Bill()
     summary = ""
     try:
+        await budgets.ensure_affordable(res, event.user_id, prompt, draft.model)
         await calls.stream(res, prompt, draft, bill, lambda _: None)
         summary = draft.text.strip()[: rules.MAX_SUMMARY]
+    except BudgetExceededError:
+        log.info("summary_skipped")
+        return
     except ModelError as error:
         if error.transient:
             raise
@@ -57,6 +62,7 @@ async def summarise(res: Resources, event: ConversationGrew) -> None:
             user_id=event.user_id,
             chatroom_id=event.chatroom_id,
             now=utc_now(),
+            counts_days=res.settings.has_budget,
         )
         if summary and not await deleted_users.is_deleted(conn, event.user_id):
             summarised = ChatroomSummarised(

@@ -6,8 +6,8 @@ from libs.common import deleted_users, outbox
 from libs.common.clock import utc_now
 from libs.common.events import ChatroomTitled, MessagePosted, Turn
 from services.ai import rules
-from services.ai.actions import calls
-from services.ai.errors import ModelError
+from services.ai.actions import budgets, calls
+from services.ai.errors import BudgetExceededError, ModelError
 from services.ai.models import Draft, Prompt
 from services.ai.resources import Resources
 from services.ai.store import ledger
@@ -23,7 +23,7 @@ EXCERPT = 1000
 
 
 async def give_title(res: Resources, event: MessagePosted, *, reply: str, model: str) -> None:
-    """Announce a title for the room; where the model fails, the room goes without."""
+    """Announce a title for the room; it goes without where the model fails or a budget is spent."""
     if res.breakers.of(model).wait_s() > 0:
         return
     told = f"User: {event.content[:EXCERPT]}\n\nAssistant: {reply[:EXCERPT]}"
@@ -31,8 +31,12 @@ async def give_title(res: Resources, event: MessagePosted, *, reply: str, model:
     draft, bill = Draft(attempt=1, model=model), calls.Bill()
     title = ""
     try:
+        await budgets.ensure_affordable(res, event.user_id, prompt, model)
         await calls.stream(res, prompt, draft, bill, lambda _: None)
         title = rules.title_from(draft.text)
+    except BudgetExceededError:
+        log.info("title_skipped")
+        return
     except ModelError as error:
         log.info("title_failed", code=error.code)
     async with res.db.acquire() as conn, conn.transaction():
@@ -44,6 +48,7 @@ async def give_title(res: Resources, event: MessagePosted, *, reply: str, model:
             user_id=event.user_id,
             chatroom_id=event.chatroom_id,
             now=utc_now(),
+            counts_days=res.settings.has_budget,
         )
         if title and not await deleted_users.is_deleted(conn, event.user_id):
             titled = ChatroomTitled(

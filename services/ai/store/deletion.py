@@ -37,11 +37,26 @@ async def list_streams(conn: Connection, user_id: UUID) -> list[tuple[UUID, UUID
 
 
 async def delete_generations(conn: Connection, user_id: UUID) -> None:
-    """Delete who wrote what for the user, and what the user may choose."""
+    """Delete who wrote what for the user, and what the user may choose and spend.
+
+    What a dead worker still held of the installation's day is free again.
+    """
     await conn.execute(
         """
-        WITH granted AS (DELETE FROM entitlement WHERE user_id = $1)
-        DELETE FROM generation WHERE user_id = $1
+        WITH granted AS (
+            DELETE FROM entitlement WHERE user_id = $1
+        ), budgets AS (
+            DELETE FROM budget WHERE user_id = $1
+        ), generations AS (
+            DELETE FROM generation WHERE user_id = $1
+            RETURNING status, reserved_micros, reserved_day
+        ), held AS (
+            SELECT reserved_day AS day, sum(reserved_micros) AS micros FROM generations
+            WHERE status = 'running' AND reserved_day IS NOT NULL
+            GROUP BY reserved_day
+        )
+        UPDATE daily_budget SET reserved_micros = reserved_micros - held.micros
+        FROM held WHERE daily_budget.day = held.day
         """,
         user_id,
     )

@@ -1,4 +1,4 @@
-"""What users may choose."""
+"""What users may choose, and spend."""
 
 from uuid import UUID
 
@@ -10,14 +10,16 @@ async def upsert_entitlement(conn: Connection, event: SubscriptionChanged) -> No
     """Keep what the event grants, unless a newer version is known or the user was deleted."""
     await conn.execute(
         """
-        INSERT INTO entitlement AS e (user_id, version, models)
-        SELECT $1, $2, $3 WHERE NOT is_deleted_user($1)
-        ON CONFLICT (user_id) DO UPDATE SET version = EXCLUDED.version, models = EXCLUDED.models
+        INSERT INTO entitlement AS e (user_id, version, models, cost_micros_per_month)
+        SELECT $1, $2, $3, $4 WHERE NOT is_deleted_user($1)
+        ON CONFLICT (user_id) DO UPDATE SET version = EXCLUDED.version, models = EXCLUDED.models,
+            cost_micros_per_month = EXCLUDED.cost_micros_per_month
         WHERE e.version < EXCLUDED.version
         """,
         event.user_id,
         event.version,
         list(event.entitlements.models),
+        event.entitlements.cost_micros_per_month,
     )
 
 

@@ -22,25 +22,26 @@ async def hold_worker_lock(conn: Connection, worker: int) -> None:
 
 
 async def claim_generation(
-    conn: Connection, event: MessagePosted, *, model: str, worker: int, now: datetime
+    conn: Connection,
+    event: MessagePosted,
+    *,
+    model: str,
+    worker: int,
+    now: datetime,
+    cost_micros: int,
+    day_limit: int | None,
 ) -> Claim | None:
-    """Make `worker` the one that writes the reply to `event`.
+    """Make `worker` the one that writes the reply to `event`, and hold what it may cost, once.
 
     None if the reply has ended, its worker lives or the user was deleted. A worker lives as long as
     it holds its advisory lock; `worker` itself counts as gone, so that a handler that failed can
-    start over.
+    start over. `day_limit` is the installation's, in micro-dollars, None for none.
     """
     row = await conn.fetchrow(
         """
-        INSERT INTO generation AS g
-            (id, user_id, chatroom_id, status, attempt, worker, model, created_at)
-        SELECT $1, $2, $3, 'running', 1, $4, $5, $6 WHERE NOT is_deleted_user($2)
-        ON CONFLICT (id) DO UPDATE SET attempt = g.attempt + 1, worker = EXCLUDED.worker
-        WHERE g.status = 'running' AND CASE
-            WHEN g.worker = EXCLUDED.worker THEN true
-            ELSE pg_try_advisory_xact_lock_shared(g.worker) -- shared: many may claim at once
-        END
-        RETURNING attempt, stop_requested_at IS NOT NULL AS stop_requested
+        SELECT attempt, stop_requested, refused
+        FROM claim_generation($1, $2, $3, $4, $5, $6, $7, $8)
+        WHERE attempt IS NOT NULL
         """,
         event.reply_id,
         event.user_id,
@@ -48,6 +49,8 @@ async def claim_generation(
         worker,
         model,
         now,
+        cost_micros,
+        day_limit,
     )
     return None if row is None else Claim(**row)
 
@@ -166,10 +169,13 @@ async def end_generation(
     *,
     worker: int,
     now: datetime,
+    counts_days: bool,
 ) -> bool:
     """Store the end of an attempt with its ledger row and the event that announces it.
 
-    None of it, and false, if the attempt is no longer the newest, or has ended.
+    What it cost goes into the budget, and what was held for it leaves it; `counts_days` tells
+    whether the installation has one. None of it, and false, if the attempt is no longer the newest,
+    or has ended.
     """
     ended = await conn.fetchval(
         """
@@ -177,7 +183,7 @@ async def end_generation(
             UPDATE generation SET status = $4, finish_reason = $5, problem_code = $6,
                 model = $7, ended_at = $8
             WHERE id = $1 AND attempt = $2 AND worker = $3 AND status = 'running'
-            RETURNING id, user_id, chatroom_id
+            RETURNING id, user_id, chatroom_id, reserved_micros, reserved_month, reserved_day
         ), charged AS (
             INSERT INTO usage_ledger (
                 kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
@@ -186,9 +192,12 @@ async def end_generation(
             SELECT 'reply', id, user_id, chatroom_id, $7, $9::bigint, $10::bigint, $11::bigint,
                 $12::bigint, $13::bigint, $14::bigint, $15::text, $16::bigint, $17::boolean, $8
             FROM ended
+        ), settled AS MATERIALIZED (
+            SELECT settle_cost(user_id, $8, $16, $22, reserved_micros, reserved_month, reserved_day)
+            FROM ended
         )
         INSERT INTO outbox (event_id, type, payload, traceparent)
-        SELECT $18, $19, $20, $21 FROM ended
+        SELECT $18, $19, $20, $21 FROM settled
         RETURNING true
         """,
         event.reply_id,
@@ -201,5 +210,6 @@ async def end_generation(
         now,
         *charge.columns(),
         *outbox.row(event),
+        counts_days,
     )
     return ended is not None

@@ -16,17 +16,25 @@ async def insert_charge(
     user_id: UUID,
     chatroom_id: UUID,
     now: datetime,
+    counts_days: bool,
 ) -> None:
-    """Keep the charge, unless one for the same purpose is kept or the user was deleted."""
+    """Keep the charge, unless one for the same purpose is kept or the user was deleted.
+
+    It goes into the budget, too; `counts_days` as of `generations.end_generation`.
+    """
     await conn.execute(
         """
-        INSERT INTO usage_ledger (
-            kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
-            output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version, cost_micros,
-            estimated, ended_at)
-        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
-        WHERE NOT is_deleted_user($3)
-        ON CONFLICT DO NOTHING
+        WITH charged AS (
+            INSERT INTO usage_ledger (
+                kind, subject_id, user_id, chatroom_id, model, prompt_tokens, cached_tokens,
+                output_tokens, thoughts_tokens, tools_tokens, total_tokens, price_version,
+                cost_micros, estimated, ended_at)
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+            WHERE NOT is_deleted_user($3)
+            ON CONFLICT DO NOTHING
+            RETURNING user_id, ended_at, cost_micros
+        )
+        SELECT settle_cost(user_id, ended_at, cost_micros, $16, NULL, NULL, NULL) FROM charged
         """,
         kind,
         subject_id,
@@ -35,6 +43,7 @@ async def insert_charge(
         charge.model,
         *charge.columns(),
         now,
+        counts_days,
     )
 
 

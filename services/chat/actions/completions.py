@@ -10,6 +10,7 @@ from libs.common.errors import ThoughtflowError, ValidationFailedError
 from libs.common.events import MAX_CONTENT
 from services.chat import rules
 from services.chat.actions import messages as posts
+from services.chat.actions.capacity import ensure_capacity
 from services.chat.models import Chatroom, Draft, Node, Posted
 from services.chat.resources import Resources
 from services.chat.store import chatrooms, transfer
@@ -44,6 +45,7 @@ async def complete(
         ValidationFailedError: the last message is too long with the instructions before it.
         ModelNotInPlanError: the plan does not include the model.
         DailyLimitReachedError: the plan does not cover another message today.
+        ReducedCapacityError: as of a post.
     """
     turns, question = rules.fold_conversation(messages)
     if len(question) > MAX_CONTENT:
@@ -51,6 +53,7 @@ async def complete(
             f"the last message and the system messages have {len(question)} characters together; "
             f"send at most {MAX_CONTENT}"
         )
+    await ensure_capacity(res, user_id)
     chatroom_id = await _make_hidden_room(res, turns, user_id=user_id)
     try:
         draft = Draft(user_id, chatroom_id, question, guest=guest, model=model)

@@ -12,6 +12,7 @@ from libs.common.db import Connection
 from libs.common.errors import IdempotencyKeyReusedError
 from libs.common.outbox import traceparent
 from services.chat import rules
+from services.chat.actions.capacity import ensure_capacity
 from services.chat.actions.chatrooms import KEY_REUSED, rooms_key
 from services.chat.errors import ChatroomNotFoundError, MessageNotFoundError
 from services.chat.models import Draft, Message, MessagePage, Posted
@@ -35,6 +36,7 @@ async def post_message(res: Resources, draft: Draft) -> Posted:
         ModelNotInPlanError: the plan does not include the model.
         DailyLimitReachedError: the plan does not cover another message today.
         IdempotencyKeyReusedError: the key or the client's id was used for another message.
+        ReducedCapacityError: too many prompts wait for users of this plan to add another.
     """
     now = utc_now()
     draft = replace(draft, model=res.settings.chosen(draft.model))
@@ -67,6 +69,7 @@ async def accept(
 
     `write` gets the id that its own must sort behind.
     """
+    await ensure_capacity(res, user_id)
     last_id: UUID | None = None
     async with res.cache.changing(rooms_key(user_id)), res.db.acquire() as conn:
         while True:

@@ -22,11 +22,13 @@ DECLARE
 BEGIN
     SELECT reply.id, reply.user_id, reply.wanted_model, question.id AS question_id,
         question.content, room.summary, room.summary_until, room.summary_asked_until, room.hidden,
+        coalesce(granted.plan, 'basic') AS plan,
         room.title_source = 'default' AND NOT room.hidden AS untitled
     INTO next_reply
     FROM chatroom room
     JOIN message reply ON reply.chatroom_id = room.id AND reply.status = 'queued'
     JOIN message question ON question.chatroom_id = room.id AND question.id = reply.reply_to
+    LEFT JOIN entitlement granted ON granted.user_id = reply.user_id
     WHERE room.id = p_chatroom_id AND room.open_reply_id IS NULL
     ORDER BY reply.id
     LIMIT 1;
@@ -80,11 +82,14 @@ BEGIN
     WHERE chatroom_id = p_chatroom_id AND id = next_reply.id;
     UPDATE chatroom SET open_reply_id = next_reply.id WHERE id = p_chatroom_id;
     INSERT INTO outbox (event_id, type, payload, traceparent)
-    VALUES (p_event_ids[1], 'chat.message_posted.v1', json_build_object(
+    VALUES (p_event_ids[1], CASE next_reply.plan
+        WHEN 'basic' THEN 'chat.message_posted.v1' ELSE 'chat.priority_message_posted.v1'
+    END, json_build_object(
         'event_id', p_event_ids[1], 'occurred_at', p_now, 'user_id', next_reply.user_id,
         'chatroom_id', p_chatroom_id, 'message_id', next_reply.question_id,
         'reply_id', next_reply.id, 'content', next_reply.content, 'history', context.history,
         'summary', next_reply.summary, 'model', next_reply.wanted_model,
+        'plan', next_reply.plan,
         'wants_title', next_reply.untitled AND context.is_first AND next_reply.summary = ''
     )::text, p_traceparent);
 

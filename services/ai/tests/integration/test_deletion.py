@@ -25,7 +25,7 @@ from services.ai.settings import Settings
 from services.ai.tests.integration.asking import calls, claimed_by, ends, posted, stop_of
 
 pytestmark = pytest.mark.integration
-TABLES = ("generation", "usage_ledger", "entitlement", "outbox")
+TABLES = ("generation", "usage_ledger", "entitlement", "budget", "outbox")
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def test_what_was_spent_stays_and_nobody_knows_by_whom(
     assert spent > 0
     assert await conn.fetchval("SELECT sum(total_tokens) FROM usage_ledger") == spent
     assert await names_user(conn, mine) == []
-    assert await names_user(conn, other) == ["generation", "usage_ledger"]
+    assert await names_user(conn, other) == ["generation", "usage_ledger", "budget"]
     (row,) = await conn.fetch("SELECT * FROM usage_ledger WHERE user_id IS NULL")
     assert row["chatroom_id"] is None
     assert (row["ended_at"].hour, row["ended_at"].minute, row["ended_at"].second) == (0, 0, 0)
@@ -155,5 +155,5 @@ async def test_what_comes_late_asks_no_model_and_leaves_nothing(
     await titles.give_title(res, event, reply="tea", model="m")  # was begun before
 
     assert await names_user(conn, event) == []
-    assert [await is_empty(conn, name) for name in TABLES] == [True] * 4
+    assert [await is_empty(conn, name) for name in TABLES] == [True] * len(TABLES)
     assert str(event.user_id) not in str(await redis.keys("*"))

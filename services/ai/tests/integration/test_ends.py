@@ -74,7 +74,7 @@ async def test_an_end_is_stored_once(conn: Connection) -> None:
     await claimed_by(conn, event, 4711)
 
     stored = [
-        await store.end_generation(conn, end, CHARGE, worker=4711, now=utc_now())
+        await store.end_generation(conn, end, CHARGE, worker=4711, now=utc_now(), counts_days=False)
         for end in (stopped_of(event), stopped_of(event))
     ]
 

@@ -32,7 +32,13 @@ async def test_many_replies_of_a_dead_worker_are_claimed_at_once(
     async def claim(event: MessagePosted) -> Claim | None:
         async with res.db.acquire() as own, own.transaction():
             return await store.claim_generation(
-                own, event, model="test", worker=res.worker.id, now=utc_now()
+                own,
+                event,
+                model="test",
+                worker=res.worker.id,
+                now=utc_now(),
+                cost_micros=1,
+                day_limit=None,
             )
 
     claims = await asyncio.gather(*map(claim, events))

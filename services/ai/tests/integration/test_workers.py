@@ -126,7 +126,13 @@ async def test_what_a_living_worker_no_longer_writes_can_be_claimed_by_others(
     async def taken() -> int | None:
         async with conn.transaction():
             claim = await store.claim_generation(
-                conn, event, model="test", worker=4711, now=utc_now()
+                conn,
+                event,
+                model="test",
+                worker=4711,
+                now=utc_now(),
+                cost_micros=1,
+                day_limit=None,
             )
             return None if claim is None else claim.attempt
 

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -20,7 +21,14 @@ def issuer() -> TokenIssuer:
 
 
 @pytest.fixture
+def backlogs() -> dict[str, Any]:
+    """No post is refused for what waits: no ai takes what these tests announce."""
+    return {"basic_backlog": 0, "pro_backlog": 0}
+
+
+@pytest.fixture
 async def app(
+    backlogs: dict[str, Any],
     conn: Connection,
     database_urls: dict[str, str],
     rabbitmq_url: str,
@@ -35,6 +43,7 @@ async def app(
         redis_url=redis_url,
         jwks_url="http://unused",
         basic_messages_per_day=5,
+        **backlogs,
     )
     app = create_app(settings)
     async with app.router.lifespan_context(app):

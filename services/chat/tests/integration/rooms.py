@@ -13,8 +13,9 @@ AT = "2026-01-02T03:04:05.678901Z"
 
 
 async def in_outbox(conn: Connection, event: type[EventT]) -> list[EventT]:
-    """Return the events of that type that wait in the outbox, oldest first."""
-    rows = await conn.fetch("SELECT payload FROM outbox WHERE type = $1 ORDER BY id", event.TYPE)
+    """Return the events of that kind that wait in the outbox, oldest first."""
+    types = [each.TYPE for each in (event, *event.__subclasses__())]
+    rows = await conn.fetch("SELECT payload FROM outbox WHERE type = ANY($1) ORDER BY id", types)
     return [event.model_validate_json(row["payload"]) for row in rows]
 
 

@@ -57,7 +57,7 @@ async def test_one_event_goes_out_for_a_message_and_it_holds_no_token(
     # What there is room for: nothing that says who or where a person is.
     assert set(MessagePosted.model_fields) == {
         *("event_id", "occurred_at", "user_id", "chatroom_id", "message_id", "reply_id"),
-        *("content", "history", "summary", "model", "wants_title"),
+        *("content", "history", "summary", "plan", "model", "wants_title"),
     }
     await spy.delete(if_unused=False, if_empty=False)
 

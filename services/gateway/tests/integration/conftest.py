@@ -57,7 +57,8 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
 class FakeServices:
     """Echoes what it is asked, publishes a key, and knows the replies in `messages`.
 
-    `planned` has the answer to a request, e.g. to `POST /completion`.
+    `planned` has the answer to a request, e.g. to `POST /completion`, `headers` what every answer
+    has besides.
     """
 
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
@@ -65,6 +66,7 @@ class FakeServices:
     seen: list[Scope] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     planned: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,6 +80,7 @@ class FakeServices:
         self.bodies.append(body)
         status, answer = self._answer(scope, body)
         headers = [(b"content-type", b"application/json"), (b"server", b"secret/1.0")]
+        headers += self.headers
         if len(answer) % 2:
             headers.append((b"content-length", str(len(answer)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -126,6 +129,7 @@ class FakeServices:
         *,
         age_s: int = 0,
         scope: str | None = None,
+        guest: bool = False,
     ) -> str:
         now = int(time.time()) - age_s
         claims = {
@@ -137,6 +141,7 @@ class FakeServices:
             "iat": now,
             "exp": now + 900,
             "role": "user",
+            "guest": guest,
         } | ({} if scope is None else {"scope": scope})
         headers = {"kid": "k1", "typ": "at+jwt"}
         return jwt.encode(claims, self.key, algorithm="EdDSA", headers=headers)

@@ -12,7 +12,7 @@ async def test_a_burst_passes_the_next_is_refused_and_time_gives_one_back(redis:
     admission = AdmissionStore(redis)
 
     async def admit() -> tuple[bool, int, int]:
-        verdict = await admission.admit("s", session_id=None, interval_us=200_000, burst=3)
+        verdict = await admission.admit("s", session_id=None, per_minute=300, burst=3)
         return verdict.allowed, verdict.remaining, verdict.wait_us
 
     burst = [await admit() for _ in range(3)]
@@ -32,10 +32,7 @@ async def test_parallel_requests_never_get_more_than_the_burst(redis: Redis) -> 
     admission = AdmissionStore(redis)
 
     verdicts = await asyncio.gather(
-        *(
-            admission.admit("s", session_id=None, interval_us=60_000_000, burst=10)
-            for _ in range(50)
-        )
+        *(admission.admit("s", session_id=None, per_minute=1, burst=10) for _ in range(50))
     )
 
     assert sum(verdict.allowed for verdict in verdicts) == 10

@@ -237,7 +237,13 @@ async def test_a_revocation_is_kept_for_as_long_as_tokens_live_and_no_longer(
 async def test_who_heard_of_it_refuses_the_session_without_redis() -> None:
     gone = MultiplexedRedis(f"redis://127.0.0.1:{next_free(23490)}/0", timeout_s=0.2)
     sessions, any_number = Sessions(), Limit("any", 0, 1)
-    limiter = Limiter(AdmissionStore(gone), sessions, user=any_number, anonymous=any_number)
+    limiter = Limiter(
+        AdmissionStore(gone),
+        sessions,
+        user=any_number,
+        anonymous=any_number,
+        on_unknown=lambda *_: None,
+    )
     login = Identity(new_id(), new_id(), "user", int(time.time()) + 60)
     await limiter.admit(login, "192.0.2.1", 0.0)
 

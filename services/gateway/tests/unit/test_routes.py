@@ -19,7 +19,7 @@ ROUTES = [
     ("GET", "/chatroom/1/message/2/stream", None, Access.TOKEN),
     ("POST", "/chatroom/1/message/2/stream", "chat", Access.TOKEN),
     ("GET", "/search", "chat", Access.TOKEN),
-    ("GET", "/usage", "chat", Access.TOKEN),
+    ("GET", "/usage", "ai", Access.TOKEN),
     ("GET", "/agent/1", "ai", Access.TOKEN),
     ("GET", "/model", "ai", Access.TOKEN),
     ("POST", "/subscribe/pro", "billing", Access.TOKEN),
