@@ -25,6 +25,7 @@ from bench import (
     report,
     streaming,
     verifying,
+    webhooks,
 )
 from bench.measures import Outcome, VoidError
 from bench.plan import Plan
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[System, Plan], Awaitable[Outcome]]] = {
     "gateway_forwarding": gateway_forwarding.run,
     "verifying": verifying.run,
     "logging_in": logging_in.run,
+    "webhooks": webhooks.run,
     "listing": listing.run,
     "posting": posting.run,
     "post_to_consumer": post_to_consumer.run,

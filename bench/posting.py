@@ -22,7 +22,7 @@ from deploy.local.server import package_folder
 from libs.common.clock import new_id, utc_now
 from libs.common.events import Entitlements
 from services.chat.actions import messages as actions
-from services.chat.models import Draft
+from services.chat.models import Draft, Terms
 from services.chat.resources import Resources, open_resources
 from services.chat.settings import Settings
 from services.chat.store import messages as store
@@ -120,7 +120,7 @@ class _Bench:
                 reply_id=new_id(after=message_id),
                 event_ids=[new_id() for _ in range(3)],
                 now=utc_now(),
-                unbilled=Entitlements(messages_per_day=20),
+                terms=Terms(Entitlements(messages_per_day=20), 12_000, 4096),
                 traceparent=None,
             )
 

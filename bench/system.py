@@ -43,8 +43,9 @@ _SETTINGS = {
     "GEMINI_MODEL": "gemini-3.8-flash",
 }
 _START_S = 60.0
-_SERVICES = ("gateway", "chat", "ai")
-_WITH_DATABASE = ("auth", "chat", "ai")
+_SERVICES = ("gateway", "chat", "ai", "billing")
+_EMULATORS = ("gemini", "stripe")
+_WITH_DATABASE = ("auth", "chat", "ai", "billing")
 
 
 def _emulator(name: str) -> list[str]:
@@ -69,7 +70,9 @@ class System:
         self.home = home
         self._next_port = first_port + 60
         self._ports = dict(plan_ports(config)[0])
-        self.stack = Stack(config, self._ports, Passwords(home), Programs(emulator=_emulator))
+        passwords = Passwords(home)
+        self.webhook_secret = f"whsec_{passwords['stripe_webhook']}"
+        self.stack = Stack(config, self._ports, passwords, Programs(emulator=_emulator))
         self._running: dict[str, tuple[Command, subprocess.Popen[bytes]]] = {}
 
     def runs(self, name: str) -> bool:
@@ -110,9 +113,9 @@ class System:
             keys = json.dumps(self.people.issuer.jwks())
             answers = {"/.well-known/jwks.json": keys, "/user/me": PROFILE}
             await self.start_raw("auth", answers)
-        if "gemini" in wanted:
-            (command,) = (each for each in self.stack.emulators() if each.name == "gemini")
-            await self.start(command)
+        for command in self.stack.emulators():
+            if command.name in wanted and command.name in _EMULATORS:
+                await self.start(command)
         for command in self.stack.services():
             if command.name in wanted and command.name in _SERVICES:
                 await self.start(command, is_healthy)

@@ -13,7 +13,7 @@ class GenerationBusyError(UnavailableError):
 class TooManyRepliesError(UnavailableError):
     """The user has as many replies written at once as one user may."""
 
-    code = "too_many_replies"
+    code = "user_busy"
     patient = True  # one of them ends
 
 

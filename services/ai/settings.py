@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from libs.common.settings import CommonSettings
+from libs.common.plans import PlanSettings
 
 
-class Settings(CommonSettings):
+class Settings(PlanSettings):
     """Ai's settings; see `.env.example` for every variable with its meaning.
 
     Attributes:
@@ -16,8 +16,6 @@ class Settings(CommonSettings):
         gemini_base_url: only to talk to something else than Google, e.g. the emulator.
         gemini_model: the model that answers where the user chose none.
         gemini_fallback_model: answers while the other one does not; empty is none.
-        basic_models: comma-separated ids of the models that a user may choose of whom billing never
-            spoke.
         system_instruction: what the model is told before every conversation.
         max_output_tokens: length of a reply at most, thoughts included.
         prompt_tokens: length of a prompt at most, at four characters per token; the message itself
@@ -38,7 +36,6 @@ class Settings(CommonSettings):
     gemini_base_url: str | None = Field(default=None, pattern="^https?://")
     gemini_model: str = Field(default="gemini-3.8-flash", min_length=1)
     gemini_fallback_model: str = ""
-    basic_models: str = ""
     system_instruction: str = "You are a helpful, concise assistant. Answer in Markdown."
     max_output_tokens: int = Field(default=4096, ge=1, le=65_536)
     prompt_tokens: int = Field(default=12_000, ge=1000, le=1_000_000)

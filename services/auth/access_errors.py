@@ -2,7 +2,6 @@
 
 from libs.common.errors import (
     ConflictError,
-    ForbiddenError,
     LimitReachedError,
     NotFoundError,
     UnauthenticatedError,
@@ -77,15 +76,6 @@ class FactorMissingError(ConflictError):
 
     def __init__(self) -> None:
         super().__init__("a role takes a second factor: they add one at POST /user/me/factor first")
-
-
-class RoleMissingError(ForbiddenError):
-    """Your role, or the way you logged in, does not allow this."""
-
-    code = "role_missing"
-
-    def __init__(self, needed: str) -> None:
-        super().__init__(f"this takes the role {needed}, and a login with your second factor")
 
 
 class OwnAccountError(ConflictError):

@@ -6,15 +6,20 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from libs.common import inbox
+from libs.common.background import every
 from libs.common.db import Pool
 from libs.common.http import create_service
 from libs.common.identity import TokenVerifier
 from services.billing import consumers
+from services.billing.actions import syncing
 from services.billing.api import ROUTERS
 from services.billing.applier import Applier
 from services.billing.resources import open_resources
 from services.billing.settings import Settings
 from services.billing.store import customers
+
+GRANTS_INTERVAL_S = 1.0
+"""How late the beginning or the end of a grant may be announced."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -34,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
                 res.brokers.running(),
                 res.relay.running(),
                 inbox.purging(res.db),
+                every(GRANTS_INTERVAL_S, lambda: syncing.announce_due(res)),
                 Applier(res).running(),
             ):
                 yield

@@ -22,6 +22,9 @@ SWEEP_INTERVAL_S = 60.0
 STALE = timedelta(hours=1)
 """Age at which a copy is compared with Stripe again: webhooks get lost, and grace runs out."""
 
+IDLE_STALE = timedelta(days=1)
+"""The same of who has nothing that could change by itself: Stripe's dashboard can do anything."""
+
 SWEEP_AGAIN = timedelta(minutes=5)
 """How soon the sweep tries a customer again whom it could not compare."""
 
@@ -68,7 +71,12 @@ class Applier:
         now = utc_now()
         async with self._res.db.acquire() as conn:
             claimed = await customers.claim_stale_customers(
-                conn, now=now, before=now - STALE, tried_before=now - SWEEP_AGAIN, limit=BATCH
+                conn,
+                now=now,
+                before=now - STALE,
+                idle_before=now - IDLE_STALE,
+                tried_before=now - SWEEP_AGAIN,
+                limit=BATCH,
             )
         return sum([await self._refresh(customer) for customer in claimed])
 
@@ -81,7 +89,7 @@ class Applier:
 
     async def _apply(self, stripe_customer_id: str) -> None:
         try:
-            await syncing.sync_customer(self._res, stripe_customer_id)
+            await syncing.sync_customer(self._res, stripe_customer_id, cause="event")
         except Exception as exc:  # noqa: BLE001 - one customer must not stop the rest
             error = type(exc).__name__
             _log_postponed("stripe_events_postponed", stripe_customer_id, exc)
@@ -90,7 +98,7 @@ class Applier:
 
     async def _refresh(self, stripe_customer_id: str) -> bool:
         try:
-            await syncing.sync_customer(self._res, stripe_customer_id)
+            await syncing.sync_customer(self._res, stripe_customer_id, cause="sweep")
         except Exception as exc:  # noqa: BLE001 - one customer must not stop the rest
             _log_postponed("sweep_postponed", stripe_customer_id, exc)
             return False

@@ -85,6 +85,15 @@ class CustomerGoneError(BillingUnavailableError):
     """Stripe no longer has the customer."""
 
 
+class GrantNotFoundError(NotFoundError):
+    """The user was granted nothing of that id."""
+
+    code = "grant_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such grant; see GET /admin/user/{id}/grant")
+
+
 class WebhookDisabledError(NotFoundError):
     """No webhook secret is set, so nothing that arrives could be believed."""
 
@@ -101,3 +110,21 @@ class MalformedEventError(MalformedError):
     """The webhook's body is no Stripe event."""
 
     code = "malformed_event"
+
+
+class NoStripeCustomerError(NotFoundError):
+    """Stripe does not know this user, who never began to buy."""
+
+    code = "no_stripe_customer"
+
+    def __init__(self) -> None:
+        super().__init__("Stripe does not know this user: they never began to buy anything")
+
+
+class StripeEventNotFoundError(NotFoundError):
+    """No event with this id waits to be applied."""
+
+    code = "stripe_event_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no event with this id waits: it was applied, or never came")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
@@ -23,6 +23,7 @@ class Subscription:
         period_start: start of the current period, UTC; a `past_due` one was not paid from here on.
         period_end: end of the current period, UTC.
         ends_at: when it is set to end, UTC, if it is.
+        created_at: UTC, to the second.
         price_ids: what it is for.
         is_taken_back: whether the payment for the current period was given or charged back.
     """
@@ -32,6 +33,7 @@ class Subscription:
     period_start: datetime
     period_end: datetime
     ends_at: datetime | None
+    created_at: datetime
     price_ids: frozenset[str] = frozenset()
     is_taken_back: bool = False
 
@@ -55,13 +57,43 @@ class KnownStanding:
         standing: the standing.
         version: grows with each change; 0 before the first.
         as_of: when Stripe was asked, UTC; None means never.
-        messages_per_day: what was announced with that version; None for any number.
+        granted: what the plan alone granted when that version was announced, None if not known.
+        grants_change_at: when one of the user's grants begins or ends next, UTC.
+        announced: with that version, the plan that counts and its entitlements, grants included.
     """
 
     standing: Standing = Standing()
     version: int = 0
     as_of: datetime | None = None
-    messages_per_day: int | None = None
+    granted: Entitlements | None = None
+    grants_change_at: datetime | None = None
+    announced: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What somebody may do besides their plan.
+
+    Attributes:
+        plan: counts in the place of what is paid for, None for that.
+        entitlements: members of `Entitlements` that count in the place of the plan's.
+        reason: for those who look after accounts, and in the user's archive.
+        granted_by: the admin, None once they have deleted their account.
+        starts_at: UTC, as all of these are.
+        expires_at: None for never.
+        ended_at: when it was taken back.
+    """
+
+    id: UUID
+    user_id: UUID
+    plan: Plan | None
+    entitlements: dict[str, Any]
+    reason: str
+    granted_by: UUID | None
+    created_at: datetime
+    starts_at: datetime
+    expires_at: datetime | None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +236,30 @@ class CheckoutOut(BaseModel):
     expires_at: AwareDatetime
 
 
+class GrantedOut(BaseModel):
+    """What the caller was granted besides what they pay for.
+
+    Attributes:
+        plan: counts in the place of what is paid for; null for that.
+        entitlements: what counts in the place of the plan's.
+        expires_at: null for never.
+    """
+
+    plan: Plan | None
+    entitlements: dict[str, Any]
+    expires_at: AwareDatetime | None
+
+
 class SubscriptionOut(BaseModel):
     """What the caller has subscribed to.
 
     Attributes:
-        plan: the plan in force.
+        plan: the plan in force, a granted one too.
         status: Stripe's word for the subscription, `none` if there never was one.
         current_period_end: end of the current billing period.
         cancel_at_period_end: whether the subscription ends then.
-        entitlements: what the plan grants.
+        entitlements: what the caller may do now; null is no limit.
+        grants: what was granted besides, as far as it is in force; the newest counts most.
         as_of: when Stripe was last asked; null before the first time.
     """
 
@@ -221,6 +268,7 @@ class SubscriptionOut(BaseModel):
     current_period_end: AwareDatetime | None
     cancel_at_period_end: bool
     entitlements: Entitlements
+    grants: list[GrantedOut]
     as_of: AwareDatetime | None
 
 

@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from libs.common.events import Entitlements, Plan
+from libs.common.events import Plan
 from services.billing.errors import (
     AlreadySubscribedError,
     PaymentOverdueError,
     SubscriptionExistsError,
 )
 from services.billing.models import Invoice, Standing, Subscription
+from services.billing.timeline_models import Duplicate
 
 # Best first; what is not listed is worse than all of these.
 _STATUSES = (
@@ -37,6 +38,20 @@ _TAKEN_BACK = {"needs_response", "under_review", "lost"} | {
 _OVER = {"none", "canceled", "incomplete_expired"}
 """After these nothing can come back to life and be charged."""
 
+_PAID = {"active", "trialing"}
+
+_WHY = {
+    "none": "nothing was ever bought",
+    "active": "the subscription is paid",
+    "trialing": "the subscription is in its trial",
+    "past_due": "the renewal could not be charged, and the time of grace is over",
+    "unpaid": "no attempt to charge the renewal has succeeded",
+    "paused": "the subscription is paused",
+    "incomplete": "the first payment is not confirmed",
+    "incomplete_expired": "the first payment was never confirmed",
+    "canceled": "the subscription has ended",
+}
+
 
 def pro_subscriptions(
     subscriptions: Iterable[Subscription], *, price_ids: Collection[str]
@@ -48,6 +63,31 @@ def pro_subscriptions(
 def alive(subscriptions: Iterable[Subscription]) -> list[Subscription]:
     """Return those that charge the customer, or may do so again."""
     return [each for each in subscriptions if each.status not in _OVER]
+
+
+def duplicates(
+    subscriptions: Iterable[Subscription], *, price_ids: Collection[str]
+) -> list[Duplicate]:
+    """Return which of several live subscriptions are too many.
+
+    The oldest that is alive and paid stays, whatever else may be charged goes. Nothing is too many
+    while nothing is paid, for any of them may be the one that will be; nor is what is for other
+    things as well, which is not ours to end.
+
+    Args:
+        subscriptions: those for Pro, in any order.
+        price_ids: the prices of Pro.
+    """
+    live = alive(subscriptions)
+    paid = [each for each in live if each.status in _PAID and not each.is_taken_back]
+    if not paid:
+        return []
+    kept = min(paid, key=lambda each: (each.created_at, each.id))
+    return [
+        Duplicate(each.id, kept.id, since=max(kept.created_at, each.created_at))
+        for each in live
+        if each is not kept and each.price_ids <= set(price_ids)
+    ]
 
 
 def mark_taken_back(
@@ -102,19 +142,6 @@ def effective(
     )
 
 
-def entitlements(
-    plan: Plan,
-    *,
-    basic_messages_per_day: int,
-    basic_models: tuple[str, ...] = (),
-    pro_models: tuple[str, ...] = (),
-) -> Entitlements:
-    """Return what `plan` grants."""
-    if plan == "pro":
-        return Entitlements(messages_per_day=None, models=pro_models)
-    return Entitlements(messages_per_day=basic_messages_per_day, models=basic_models)
-
-
 def ensure_may_subscribe(standing: Standing) -> None:
     """Refuse to sell a second subscription beside a live one.
 
@@ -157,6 +184,15 @@ def _paid_by(subscription: Subscription, invoices: Iterable[Invoice]) -> Invoice
         and each.period_end > subscription.period_start
     )
     return max(found, key=lambda each: each.created_at, default=None)
+
+
+def why(standing: Standing) -> str:
+    """Return in a sentence what the plan follows from."""
+    if standing.status == "past_due" and standing.plan == "pro":
+        return "the renewal could not be charged; Pro stays during the time of grace"
+    if standing.status in _PAID and standing.plan == "basic":
+        return "what was paid for the present period was given or charged back"
+    return _WHY.get(standing.status, f"Stripe calls the subscription {standing.status}")
 
 
 def _plan(subscription: Subscription, now: datetime, grace: timedelta) -> Plan:

@@ -4,10 +4,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from libs.common.settings import CommonSettings, split_names
+from libs.common.events import Entitlements, Plan
+from libs.common.plans import Members, PlanSettings, granting
+from libs.common.settings import split_names
 
 
-class Settings(CommonSettings):
+class Settings(PlanSettings):
     """Environment of billing.
 
     Attributes:
@@ -23,11 +25,9 @@ class Settings(CommonSettings):
         stripe_promotion_codes: whether people may type promotion codes at the checkout; Stripe
             allows that or a coupon.
         public_url: where people reach the gateway, without a slash at the end.
-        basic_messages_per_day: messages that the Basic plan grants per UTC day.
-        guest_messages_per_day: messages that a guest may send per UTC day.
-        basic_models: comma-separated ids of the models that Basic users may choose; empty is only
-            the default one.
-        pro_models: the same for Pro users.
+        pro_models: comma-separated ids of the models that Pro users may choose; empty is only the
+            default one.
+        pro_entitlements: what else the Pro plan grants; without more it has no limits.
         past_due_grace_days: days that Pro outlives the start of a period whose payment failed.
     """
 
@@ -40,10 +40,8 @@ class Settings(CommonSettings):
     stripe_coupon_id: str | None = None
     stripe_promotion_codes: bool = False
     public_url: str = Field(pattern="^https?://.*[^/]$")
-    basic_messages_per_day: int = Field(default=20, ge=0)
-    guest_messages_per_day: int = Field(default=5, ge=0)
-    basic_models: str = ""
     pro_models: str = ""
+    pro_entitlements: Members = Field(default={})
     past_due_grace_days: int = Field(default=3, ge=0, le=60)
 
     @field_validator(
@@ -79,3 +77,10 @@ class Settings(CommonSettings):
             "month": split_names(self.stripe_pro_price_id),
             "year": split_names(self.stripe_pro_annual_price_id or ""),
         }
+
+    def plans(self) -> dict[Plan, Entitlements]:
+        """Return what each plan grants by itself."""
+        pro = granting(
+            self.pro_entitlements, messages_per_day=None, models=split_names(self.pro_models)
+        )
+        return {"basic": self.unbilled(guest=False), "pro": pro}

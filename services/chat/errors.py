@@ -28,6 +28,24 @@ class DailyLimitReachedError(LimitReachedError):
     code = "daily_limit_reached"
 
 
+class MonthlyLimitReachedError(LimitReachedError):
+    """Your plan's messages for this month are used up."""
+
+    code = "monthly_limit_reached"
+
+
+class TokenLimitReachedError(LimitReachedError):
+    """Your plan's tokens do not cover another reply."""
+
+    code = "token_limit_reached"
+
+
+class TooManyRepliesError(LimitReachedError):
+    """So many replies of yours are open already as your plan allows."""
+
+    code = "too_many_replies"
+
+
 class BadCursorError(MalformedError):
     """The cursor is not one that this list gave out."""
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from libs.common.events import Entitlements
+
 Status = Literal["queued", "running", "completed", "failed", "stopped"]
 
 
@@ -120,23 +122,56 @@ Outcome = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What became of a post; see the SQL function `post_message` for the outcomes."""
+    """What became of a post; see the SQL function `post_message` for the outcomes.
+
+    Attributes:
+        plan: as billing announced it, None if it never spoke of the user.
+        tokens: what the reply may take at most, 0 where tokens are not limited.
+        limits: see `services.chat.quotas.POLICIES`; None if it did not come to that.
+        used: how much of each counts, this post included if it was accepted.
+    """
 
     outcome: Outcome
     message_id: UUID
     reply_id: UUID
     parent_id: UUID | None
     created_at: datetime
-    allowance: int | None
-    used: int | None
     last_id: UUID
+    plan: str | None
+    tokens: int | None
+    limits: Sequence[int | None] | None
+    used: Sequence[int] | None
     content: str
     client_message_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaState:
+    """What a user's plan limits, and how much of each counts; fields as of `Posted`."""
+
+    plan: str | None
+    limits: Sequence[int | None]
+    used: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a post is held to where billing never spoke of its user, and how much a reply takes.
+
+    Attributes:
+        unbilled: the entitlements of such a user.
+        prompt_tokens: length of a prompt at most.
+        output_tokens: length of a reply at most, thoughts included.
+    """
+
+    unbilled: Entitlements
+    prompt_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyEnd:
-    """How a reply ended, ready to be stored."""
+    """How a reply ended, ready to be stored; `tokens` is None if nobody knows what it has used."""
 
     reply_id: UUID
     chatroom_id: UUID
@@ -147,6 +182,7 @@ class ReplyEnd:
     model: str | None = None
     finish_reason: str | None = None
     problem: dict[str, Any] | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

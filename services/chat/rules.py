@@ -12,7 +12,6 @@ from libs.common.errors import IdempotencyKeyReusedError, ThoughtflowError
 from services.chat.errors import (
     BadCursorError,
     ChatroomNotFoundError,
-    DailyLimitReachedError,
     MessageNotFoundError,
     ModelNotInPlanError,
     ReplyInProgressError,
@@ -22,32 +21,6 @@ from services.chat.models import Chatroom, Outcome
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR_BYTES = 24  # microseconds since 1970, then the id
-
-
-def quota_resets_at(now: datetime) -> datetime:
-    """Return the next 00:00 UTC after `now` (UTC): when the day's messages count anew."""
-    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-
-
-def daily_limit_error(
-    allowance: int, now: datetime, *, guest: bool = False
-) -> DailyLimitReachedError:
-    """Return the refusal of a post by a user whose plan grants `allowance` messages a day."""
-    upgrade_url = "/auth/upgrade" if guest else "/subscribe/pro"
-    way = "as a user" if guest else "with Pro"
-    resets_at = quota_resets_at(now)
-    retry_after_s = max(1, int((resets_at - now).total_seconds()))
-    return DailyLimitReachedError(
-        f"your plan allows {allowance} messages a day; more from {resets_at:%H:%M} UTC, "
-        f"or at once {way}: POST {upgrade_url}",
-        extra={
-            "limit": allowance,
-            "resets_at": resets_at.isoformat(),
-            "retry_after": retry_after_s,
-            "upgrade_url": upgrade_url,
-        },
-        headers={"Retry-After": str(retry_after_s)},
-    )
 
 
 _REFUSALS: dict[Outcome, tuple[type[ThoughtflowError], str]] = {
@@ -65,12 +38,8 @@ _REFUSALS: dict[Outcome, tuple[type[ThoughtflowError], str]] = {
 }
 
 
-def refusal(
-    outcome: Outcome, *, allowance: int | None, now: datetime, guest: bool = False
-) -> ThoughtflowError | None:
-    """Return why a message is not sent or shown; None if it is."""
-    if outcome == "limit":
-        return daily_limit_error(allowance or 0, now, guest=guest)
+def refusal(outcome: Outcome) -> ThoughtflowError | None:
+    """Return why a message is not sent or shown; None if it is, or a limit forbids it."""
     error, detail = _REFUSALS.get(outcome, (None, ""))
     return error(detail) if error else None
 

@@ -14,6 +14,9 @@ SERVICES: tuple[Service, ...] = ("auth", "chat", "ai", "billing")
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9._~-]+)+|/")
 _DOT_SEGMENT = re.compile(rb"/\.{1,2}(?:/|\Z)")
 _PLAIN_QUERY = re.compile(rb"[!-~]*")
+_BILLING_OF_OTHERS = re.compile(
+    r"/admin/(?:stripe-event(?:/.+)?|user/[^/]+/(?:billing|grant)(?:/.+)?)"
+)
 _LIVE_REPLY = re.compile(r"/chatroom/[^/]+(?:/message/[^/]+)?/stream")
 
 
@@ -59,6 +62,7 @@ _BY_FIRST_SEGMENT = {
     "chatroom": Route("chat", Access.TOKEN),
     "search": Route("chat", Access.TOKEN),
     "usage": Route("ai", Access.TOKEN),
+    "quota": Route("chat", Access.TOKEN),
     "openai": _LIVE,
     "agent": Route("ai", Access.TOKEN),
     "model": Route("ai", Access.TOKEN),
@@ -72,7 +76,7 @@ _READABLE_BY_KEYS = frozenset({"/user/me", "/subscription/status"})
 """What a key that may read sees of its user's account."""
 
 _OPEN_TO_KEYS = frozenset(
-    {"chatroom", "search", "usage", "openai", "agent", "model", "event", "ws"}
+    {"chatroom", "search", "quota", "usage", "openai", "agent", "model", "event", "ws"}
 )
 """First segments of the paths that an API key opens: none of them manages an account."""
 
@@ -97,6 +101,8 @@ def route_of(method: str, path: str) -> Route:
     if (exact := _EXACT.get(path)) is not None:
         return exact
     route = _BY_FIRST_SEGMENT.get(path.split("/", 2)[1], _OWN)
+    if _BILLING_OF_OTHERS.fullmatch(path):
+        return _BY_FIRST_SEGMENT["subscription"]
     if path.startswith("/auth/session/"):
         return _EXACT["/auth/session"]
     if route.service == "chat" and method == "GET" and _LIVE_REPLY.fullmatch(path):

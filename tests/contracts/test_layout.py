@@ -26,8 +26,9 @@ MODULES = {
     }
     | {"refresh_tokens", "senders", "tokens"}
     | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
-    "billing": WITH_SCHEMA | {"api", "applier", "locks", "pages", "payments"},
-    "chat": WITH_SCHEMA | {"api", "backlog"},
+    "billing": WITH_SCHEMA
+    | {"api", "applier", "grants", "locks", "pages", "payments", "timeline_models"},
+    "chat": WITH_SCHEMA | {"api", "backlog", "quotas"},
     "gateway": EVERY_SERVICE
     | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}

@@ -15,7 +15,11 @@ NEEDED = {"/user/me", "/chatroom", "/model", "/subscription/status", "/event"}
 """One path of each service: the document is whole once it has them."""
 
 _FORMATS = {"uuid": "01900000-0000-7000-8000-000000000000", "date-time": "2026-01-01T00:00:00Z"}
-_PATTERNS = {"^[0-9]{6}$": "000000", "^cs_[A-Za-z0-9_]{1,250}$": "cs_test_1"}
+_PATTERNS = {
+    "^[0-9]{6}$": "000000",
+    "^cs_[A-Za-z0-9_]{1,250}$": "cs_test_1",
+    "^evt_[A-Za-z0-9_]{1,250}$": "evt_1",
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,9 @@ def _operation(document: Schema, method: str, path: str, told: Schema) -> Operat
         for each in parameters
         if _plain(document, each["schema"]).get("format") == "uuid"
     ]
+    for each in parameters:
+        if each["in"] == "path" and ("path", each["name"]) not in slots:
+            path = path.replace(f"{{{each['name']}}}", example(document, each["schema"]))
     slots += [("body", name) for name, of in fields.items() if of.get("format") == "uuid"]
     query = {
         each["name"]: example(document, each["schema"])

@@ -65,6 +65,7 @@ async def test_a_deleted_user_is_named_nowhere_within_thirty_seconds(
             "billing.customer",
             "billing.stripe_event",
         ),
+        *("billing.timeline", "billing.invoice"),
         *("billing.subscription", "billing.checkout", "chat.chatroom", "chat.message"),
         *("chat.entitlement", "ai.generation", "ai.usage_ledger", "ai.entitlement"),
         *("feed:*", "feed-ids:*"),

@@ -27,6 +27,7 @@ async def test_a_message_is_answered_and_its_stream_equals_the_stored_reply(pers
 
 
 async def test_paying_lifts_the_limit_within_two_seconds(person: Person, stack: Stack) -> None:
+    """C6: counted from the payment, which is before the status says so."""
     room = await person.room()
     answers = await asyncio.gather(*(person.post(room, f"m{i}") for i in range(LIMIT + 3)))
     assert sorted(a.status_code for a in answers) == [202] * LIMIT + [429] * 3

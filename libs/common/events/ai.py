@@ -94,6 +94,7 @@ class AIReplyFailed(_ReplyEvent):
         detail: one sentence for the user.
         retryable: whether asking again may help.
         model: the model asked last, None if none was.
+        usage: tokens of the content, None if nobody counted them.
     """
 
     TYPE: ClassVar[str] = "ai.reply_failed.v1"
@@ -103,6 +104,7 @@ class AIReplyFailed(_ReplyEvent):
     detail: str
     retryable: bool
     model: str | None = None
+    usage: Usage | None = None
 
 
 class AIReplyStopped(_ReplyEvent):
@@ -117,12 +119,14 @@ class AIReplyStopped(_ReplyEvent):
         attempt: the attempt that was stopped; 1 if there was none yet.
         content: what had been written, often empty.
         model: the model that wrote it, None if none was asked yet.
+        usage: tokens of the content, None if nobody counted them.
     """
 
     TYPE: ClassVar[str] = "ai.reply_stopped.v1"
 
     content: str = ""
     model: str | None = None
+    usage: Usage | None = None
 
 
 class ChatroomTitled(Event):

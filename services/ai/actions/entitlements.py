@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from libs.common.events import SubscriptionChanged
-from libs.common.settings import split_names
 from services.ai import rules
 from services.ai.catalogue import CATALOGUE, card_of
 from services.ai.models import Offer
@@ -18,14 +17,11 @@ async def apply_subscription(res: Resources, event: SubscriptionChanged) -> None
 
 
 async def list_models(res: Resources, user_id: UUID, *, guest: bool = False) -> list[Offer]:
-    """Return every model we know or the user may choose, the default one first.
-
-    A `guest` may choose none but that.
-    """
+    """Return every model we know or the user may choose, the default one first."""
     async with res.db.acquire() as conn:
         granted = await store.models_of(conn, user_id)
     if granted is None:
-        granted = [] if guest else list(split_names(res.settings.basic_models))
+        granted = list(res.settings.unbilled(guest=guest).models)
     default = res.settings.gemini_model
     return [
         Offer(

@@ -209,6 +209,7 @@ async def _fail(res: Resources, run: Run, error: ModelError) -> None:
         detail=str(error),
         retryable=error.transient,
         model=run.draft.model or None,
+        usage=run.bill.charge().usage,
     )
     if await _end(res, run, failed):
         problem = {"code": error.code, "detail": str(error), "retryable": error.transient}
@@ -223,6 +224,7 @@ async def _stop(res: Resources, run: Run) -> None:
         attempt=run.draft.attempt,
         content=run.draft.text,
         model=run.draft.model or None,
+        usage=run.bill.charge().usage,
     )
     if await _end(res, run, stopped):
         await run.live.end(Entry("stopped", run.draft.attempt))

@@ -5,7 +5,8 @@ from uuid import UUID
 from libs.common.clock import utc_now
 from libs.common.db import Connection
 from libs.common.identity import Identity
-from services.auth.access_errors import OwnAccountError, RoleMissingError
+from libs.common.roles import RoleMissingError
+from services.auth.access_errors import OwnAccountError
 from services.auth.access_models import ListedUser
 from services.auth.actions import audit
 from services.auth.actions.accounts import read_user

@@ -4,8 +4,9 @@ from libs.common.clock import utc_now
 from libs.common.db import Pool
 from libs.common.errors import SessionRevokedError
 from libs.common.identity import Identity
+from libs.common.roles import RoleMissingError
 from services.auth import rules
-from services.auth.access_errors import FactorMissingError, RoleMissingError
+from services.auth.access_errors import FactorMissingError
 from services.auth.actions import audit
 from services.auth.errors import UserNotFoundError
 from services.auth.models import Identifier, Role

@@ -157,5 +157,5 @@ async def complete_checkout(res: Resources, session_id: str) -> bool:
         state = await res.payments.session_state(session_id)
         if state is None or state.stripe_customer_id is None:
             return False
-        standing = await syncing.sync_customer(res, state.stripe_customer_id)
+        standing = await syncing.sync_customer(res, state.stripe_customer_id, cause="redirect")
     return standing is not None and standing.plan == "pro"

@@ -7,7 +7,7 @@ from libs.common.events import UserDeleted
 from services.billing.actions.syncing import SYNC_WAIT_S
 from services.billing.errors import BillingUnavailableError, CancellationPendingError
 from services.billing.resources import Resources
-from services.billing.store import checkouts, customers
+from services.billing.store import checkouts, customers, grants
 from services.billing.store import deletion as store
 
 log = structlog.stdlib.get_logger()
@@ -46,5 +46,6 @@ async def forget_user(res: Resources, event: UserDeleted) -> None:
             await store.delete_events(conn, customer_id)
         async with conn.transaction():
             await store.delete_subscription(conn, user_id)
+            await grants.delete_grants(conn, user_id)
             await store.delete_customer(conn, user_id)
             await deleted_users.delete_events(conn, user_id)

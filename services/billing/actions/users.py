@@ -3,11 +3,13 @@
 from uuid import UUID
 
 from libs.common import inbox
-from libs.common.events import Entitlements, UserChanged, UserRegistered
-from services.billing.actions.syncing import granted_by
-from services.billing.models import SubscriptionOut
+from libs.common.clock import utc_now
+from libs.common.events import UserChanged, UserRegistered
+from services.billing import grants
+from services.billing.models import GrantedOut, SubscriptionOut
 from services.billing.resources import Resources
 from services.billing.store import customers, standings
+from services.billing.store import grants as store_grants
 
 
 async def record_user(res: Resources, event: UserRegistered) -> None:
@@ -37,16 +39,22 @@ async def subscription_status(
     res: Resources, user_id: UUID, *, guest: bool = False
 ) -> SubscriptionOut:
     """Return what the user has subscribed to; asks our own tables only."""
+    now = utc_now()
     async with res.db.acquire() as conn:
         known = await standings.standing_of(conn, user_id)
-    granted = granted_by(res, known.standing.plan)
+        given = grants.live(await store_grants.list_open_grants(conn, user_id, now=now), now)
+    plan, entitlements = grants.effective(known.standing.plan, given, plans=res.settings.plans())
     if guest:  # chat and ai know by themselves what guests may do
-        granted = Entitlements(messages_per_day=res.settings.guest_messages_per_day)
+        entitlements = res.settings.unbilled(guest=True)
     return SubscriptionOut(
-        plan=known.standing.plan,
+        plan=plan,
         status=known.standing.status,
         current_period_end=known.standing.current_period_end,
         cancel_at_period_end=known.standing.cancel_at_period_end,
-        entitlements=granted,
+        entitlements=entitlements,
+        grants=[
+            GrantedOut(plan=each.plan, entitlements=each.entitlements, expires_at=each.expires_at)
+            for each in given
+        ],
         as_of=known.as_of,
     )

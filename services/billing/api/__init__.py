@@ -1,8 +1,17 @@
 """Billing over HTTP: read the request, call one action, shape the answer. No rule, no SQL."""
 
-from services.billing.api import checkouts, exports, invoices, subscriptions, webhooks
+from services.billing.api import (
+    checkouts,
+    exports,
+    grants,
+    invoices,
+    subscriptions,
+    timeline,
+    webhooks,
+)
 
 ROUTERS = [
     *(checkouts.router, subscriptions.router, webhooks.router, exports.router),
-    invoices.router,
+    *(timeline.router, timeline.others),
+    *(invoices.router, grants.router),
 ]

@@ -1,5 +1,6 @@
 """What billing asks of Stripe."""
 
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from services.billing.models import (
     SessionState,
     Subscription,
 )
+from services.billing.timeline_models import Refund
 
 
 class Payments(Protocol):
@@ -68,6 +70,12 @@ class Payments(Protocol):
 
     async def invoices_of(self, stripe_customer_id: str) -> list[Invoice]:
         """Return the customer's newest 100 invoices and what became of them; no drafts."""
+
+    async def cancel_subscription(self, subscription_id: str) -> None:
+        """End a subscription at once, unless it has ended."""
+
+    async def refund_payments(self, subscription_id: str, *, since: datetime) -> list[Refund]:
+        """Give back all that was paid for a subscription by invoices made since then, each once."""
 
     async def aclose(self) -> None:
         """Close the connections."""

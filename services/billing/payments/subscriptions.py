@@ -53,5 +53,6 @@ def _subscription(it: stripe.Subscription) -> Subscription:
         period_start=instant(max(item.current_period_start for item in items)),
         period_end=instant(max(item.current_period_end for item in items)),
         ends_at=None if ends_at is None else instant(ends_at),
+        created_at=instant(it.created),
         price_ids=frozenset(item.price.id for item in items),
     )

@@ -90,14 +90,6 @@ async def increment_attempt(conn: Connection, user_id: UUID) -> None:
     await conn.execute("UPDATE customer SET attempt = attempt + 1 WHERE user_id = $1", user_id)
 
 
-async def stripe_customer_of(conn: Connection, user_id: UUID) -> str | None:
-    """Return who the user is at Stripe, if anybody."""
-    customer_id: str | None = await conn.fetchval(
-        "SELECT stripe_customer_id FROM customer WHERE user_id = $1", user_id
-    )
-    return customer_id
-
-
 async def user_of_customer(conn: Connection, stripe_customer_id: str) -> UUID | None:
     """Return whose customer it is, None if it is none of ours."""
     user_id: UUID | None = await conn.fetchval(
@@ -106,14 +98,37 @@ async def user_of_customer(conn: Connection, stripe_customer_id: str) -> UUID | 
     return user_id
 
 
-async def claim_stale_customers(
-    conn: Connection, *, now: datetime, before: datetime, tried_before: datetime, limit: int
-) -> list[str]:
-    """Return customers that may have changed and were not looked at since `before`.
+async def stripe_customer_of(conn: Connection, user_id: UUID) -> str | None:
+    """Return who the user is at Stripe, if anybody."""
+    stripe_customer_id: str | None = await conn.fetchval(
+        "SELECT stripe_customer_id FROM customer WHERE user_id = $1", user_id
+    )
+    return stripe_customer_id
 
-    Those that the sweep tried longest ago come first, and none that it tried since `tried_before`:
-    one that can never be looked at does not keep the others waiting. Who neither has a session to
-    pay nor a subscription that is alive cannot change unheard.
+
+async def claim_stale_customers(
+    conn: Connection,
+    *,
+    now: datetime,
+    before: datetime,
+    idle_before: datetime,
+    tried_before: datetime,
+    limit: int,
+) -> list[str]:
+    """Return customers that may have changed and were not looked at for long.
+
+    Those with a session to pay or a live subscription come first, then those that the sweep tried
+    longest ago, and none that it tried since `tried_before`: one that can never be looked at does
+    not keep the others waiting.
+
+    Args:
+        conn: where.
+        now: UTC.
+        before: who may change by themselves and were not looked at since are stale; so is who has
+            a duplicate that is not healed.
+        idle_before: the same for all others, who change only if somebody acts at Stripe.
+        tried_before: as above.
+        limit: at most so many.
     """
     rows = await conn.fetch(
         """
@@ -123,18 +138,30 @@ async def claim_stale_customers(
             FROM customer
             LEFT JOIN subscription USING (user_id)
             LEFT JOIN checkout ON checkout.user_id = customer.user_id AND settled_at IS NULL
+            CROSS JOIN LATERAL (
+                SELECT checkout.user_id IS NOT NULL
+                    OR subscription.status NOT IN ('none', 'canceled', 'incomplete_expired')
+                    AS may_change,
+                EXISTS (
+                    SELECT FROM duplicate_subscription d
+                    WHERE d.user_id = customer.user_id AND d.healed_at IS NULL
+                ) AS has_duplicate
+            ) AS it
             WHERE customer.stripe_customer_id IS NOT NULL
-              AND coalesce(subscription.as_of, checkout.expires_at - interval '1 day') < $2
-              AND (swept_at IS NULL OR swept_at < $3)
-              AND (checkout.user_id IS NOT NULL
-                   OR subscription.status NOT IN ('none', 'canceled', 'incomplete_expired'))
-            ORDER BY swept_at NULLS FIRST, subscription.as_of NULLS FIRST
-            LIMIT $4 FOR UPDATE OF customer SKIP LOCKED
+              AND (swept_at IS NULL OR swept_at < $4)
+              AND (it.has_duplicate
+                   OR coalesce(
+                       subscription.as_of, checkout.expires_at - interval '1 day', '-infinity'
+                   ) < CASE WHEN it.may_change THEN $2::timestamptz ELSE $3 END)
+            ORDER BY it.may_change DESC NULLS LAST, swept_at NULLS FIRST,
+                     subscription.as_of NULLS FIRST
+            LIMIT $5 FOR UPDATE OF customer SKIP LOCKED
         )
         RETURNING stripe_customer_id
         """,
         now,
         before,
+        idle_before,
         tried_before,
         limit,
     )

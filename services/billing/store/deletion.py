@@ -28,11 +28,13 @@ async def delete_events(conn: Connection, stripe_customer_id: str) -> None:
 
 
 async def delete_subscription(conn: Connection, user_id: UUID) -> None:
-    """Delete what the user has subscribed to and paid, and the session that they might have."""
+    """Delete what the user subscribed to and paid, why, and the session they might have paid."""
     await conn.execute(
         """
         WITH offered AS (DELETE FROM checkout WHERE user_id = $1),
-             billed AS (DELETE FROM invoice WHERE user_id = $1)
+             billed AS (DELETE FROM invoice WHERE user_id = $1),
+             told AS (DELETE FROM timeline WHERE user_id = $1),
+             healed AS (DELETE FROM duplicate_subscription WHERE user_id = $1)
         DELETE FROM subscription WHERE user_id = $1
         """,
         user_id,

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from libs.common.db import Connection
 from services.billing.models import StripeEvent
+from services.billing.timeline_models import EventName, StoredEvent
 
 
 async def insert_event(conn: Connection, event: StripeEvent, *, at: datetime) -> bool:
@@ -60,19 +61,24 @@ async def due_customers(conn: Connection, *, now: datetime, limit: int) -> list[
     return [row["customer_id"] for row in rows]
 
 
-async def unapplied_events(conn: Connection, stripe_customer_id: str) -> list[str]:
-    """Return ids of the customer's events that are still to be applied."""
+async def unapplied_events(conn: Connection, stripe_customer_id: str) -> list[EventName]:
+    """Return the customer's events that are still to be applied, in the order of their arrival."""
     rows = await conn.fetch(
-        "SELECT id FROM stripe_event WHERE customer_id = $1 AND applied_at IS NULL",
+        """
+        SELECT id, type FROM stripe_event WHERE customer_id = $1 AND applied_at IS NULL
+        ORDER BY received_at, id
+        """,
         stripe_customer_id,
     )
-    return [row["id"] for row in rows]
+    return [EventName(id=row["id"], type=row["type"]) for row in rows]
 
 
-async def mark_applied(conn: Connection, event_ids: list[str], *, at: datetime) -> None:
+async def mark_applied(conn: Connection, events: list[EventName], *, at: datetime) -> None:
     """Store that the events need no more work."""
     await conn.execute(
-        "UPDATE stripe_event SET applied_at = $2, error = NULL WHERE id = ANY($1)", event_ids, at
+        "UPDATE stripe_event SET applied_at = $2, error = NULL WHERE id = ANY($1)",
+        [event["id"] for event in events],
+        at,
     )
 
 
@@ -91,6 +97,49 @@ async def postpone_events(
         now,
         error,
     )
+
+
+async def list_stuck(
+    conn: Connection, *, attempts: int, after: str | None, limit: int
+) -> list[StoredEvent]:
+    """Return up to `limit` events that failed that often and wait still, oldest first.
+
+    Args:
+        conn: where.
+        attempts: that failed, at least.
+        after: id of the last one of the page before.
+        limit: at most so many.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT id, type, customer_id AS stripe_customer_id, received_at, attempts, next_try_at,
+               error
+        FROM stripe_event
+        WHERE applied_at IS NULL AND attempts >= $1
+          AND ($2::text IS NULL OR (received_at, id) > (
+              SELECT last.received_at, last.id FROM stripe_event last WHERE last.id = $2
+          ))
+        ORDER BY received_at, id LIMIT $3
+        """,
+        attempts,
+        after,
+        limit,
+    )
+    return [StoredEvent(**row) for row in rows]
+
+
+async def retry_now(conn: Connection, event_id: str, *, now: datetime) -> StoredEvent | None:
+    """Let a waiting event be tried at once; None if none such waits."""
+    row = await conn.fetchrow(
+        """
+        UPDATE stripe_event SET next_try_at = $2 WHERE id = $1 AND applied_at IS NULL
+        RETURNING id, type, customer_id AS stripe_customer_id, received_at, attempts, next_try_at,
+                  error
+        """,
+        event_id,
+        now,
+    )
+    return StoredEvent(**row) if row else None
 
 
 async def delete_old_events(conn: Connection, *, before: datetime, limit: int) -> int:

@@ -8,6 +8,7 @@ from libs.common.db import Connection
 from libs.common.events import MessageChanged
 from services.chat import rules
 from services.chat.actions.messages import accept, list_messages
+from services.chat.actions.quotas import terms_of
 from services.chat.models import MessagePage, Posted
 from services.chat.resources import Resources
 from services.chat.store import branches as store
@@ -42,7 +43,7 @@ async def regenerate_reply(
         MessageNotFoundError: there is no such message.
         ReplyInProgressError: a reply of the room is open.
         ModelNotInPlanError: the plan does not include the model.
-        DailyLimitReachedError: the plan does not cover another reply today.
+        LimitReachedError: the plan does not cover another reply now; see `quotas.POLICIES`.
         IdempotencyKeyReusedError: the key was used for another request.
     """
     now = utc_now()
@@ -58,7 +59,7 @@ async def regenerate_reply(
             model=res.settings.chosen(model),
             idempotency_key=idempotency_key,
             now=now,
-            unbilled=res.settings.unbilled(guest=guest),
+            terms=terms_of(res, guest=guest),
             traceparent=outbox.traceparent(),
         )
 
@@ -79,7 +80,7 @@ async def switch_path(
         outcome = await store.switch_path(
             conn, user_id=user_id, chatroom_id=chatroom_id, message_id=message_id
         )
-        refused = outcome and rules.refusal(outcome, allowance=None, now=utc_now())
+        refused = outcome and rules.refusal(outcome)
         if refused:
             raise refused
         shown = await messages.find_message(

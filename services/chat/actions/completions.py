@@ -44,7 +44,7 @@ async def complete(
     Raises:
         ValidationFailedError: the last message is too long with the instructions before it.
         ModelNotInPlanError: the plan does not include the model.
-        DailyLimitReachedError: the plan does not cover another message today.
+        LimitReachedError: the plan does not cover another message now; see `quotas.POLICIES`.
         ReducedCapacityError: as of a post.
     """
     turns, question = rules.fold_conversation(messages)

@@ -11,9 +11,10 @@ from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.errors import IdempotencyKeyReusedError
 from libs.common.outbox import traceparent
-from services.chat import rules
+from services.chat import quotas, rules
 from services.chat.actions.capacity import ensure_capacity
 from services.chat.actions.chatrooms import KEY_REUSED, rooms_key
+from services.chat.actions.quotas import terms_of
 from services.chat.errors import ChatroomNotFoundError, MessageNotFoundError
 from services.chat.models import Draft, Message, MessagePage, Posted
 from services.chat.resources import Resources
@@ -34,7 +35,7 @@ async def post_message(res: Resources, draft: Draft) -> Posted:
         MessageNotFoundError: there is no such message to edit.
         ReplyInProgressError: a reply of the room is open, so nothing can be edited.
         ModelNotInPlanError: the plan does not include the model.
-        DailyLimitReachedError: the plan does not cover another message today.
+        LimitReachedError: the plan does not cover another message now; see `quotas.POLICIES`.
         IdempotencyKeyReusedError: the key or the client's id was used for another message.
         ReducedCapacityError: too many prompts wait for users of this plan to add another.
     """
@@ -50,7 +51,7 @@ async def post_message(res: Resources, draft: Draft) -> Posted:
             reply_id=new_id(after=message_id),
             event_ids=[new_id(), new_id(), new_id()],
             now=now,
-            unbilled=res.settings.unbilled(guest=draft.guest),
+            terms=terms_of(res, guest=draft.guest),
             traceparent=traceparent(),
         )
 
@@ -80,8 +81,9 @@ async def accept(
             if posted.outcome != "behind":
                 break
             last_id = posted.last_id
-    refused = rules.refusal(posted.outcome, allowance=posted.allowance, now=now, guest=guest)
-    if refused:
+    if posted.outcome == "limit":
+        raise quotas.limit_error(posted, now, guest=guest)
+    if refused := rules.refusal(posted.outcome):
         raise refused
     res.relay.nudge()
     return posted

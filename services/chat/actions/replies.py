@@ -42,14 +42,14 @@ async def record_reply(res: Resources, event: AIReplyReady) -> None:
 
 
 async def record_failure(res: Resources, event: AIReplyFailed) -> None:
-    """Store why the reply failed; give its unit of quota back if nothing had been written."""
+    """Store why the reply failed; give back what it took if nothing had been written."""
     problem = {"code": event.code, "detail": event.detail, "retryable": event.retryable}
     end = _end_of(event, "failed", model=event.model, problem=problem)
     await _end_reply(res, end, event_id=event.event_id)
 
 
 async def record_stop(res: Resources, event: AIReplyStopped) -> None:
-    """Store what had been written; give its unit of quota back if that was nothing."""
+    """Store what had been written; give back what it took if that was nothing."""
     end = _end_of(event, "stopped", model=event.model)
     await _end_reply(res, end, event_id=event.event_id)
 
@@ -142,6 +142,7 @@ def _end_of(
         model=model,
         finish_reason=finish_reason,
         problem=problem,
+        tokens=event.usage.total if event.usage else None,
     )
 
 

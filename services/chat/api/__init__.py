@@ -7,6 +7,7 @@ from services.chat.api import (
     exports,
     feedback,
     messages,
+    quotas,
     replies,
     search,
     transfer,
@@ -22,5 +23,6 @@ ROUTERS = [
     search.router,
     transfer.router,
     completions.router,
+    quotas.router,
     exports.router,
 ]

@@ -12,6 +12,7 @@ from libs.common.events import MAX_CONTENT
 from libs.common.http import Body, CurrentUser
 from libs.common.text import PlainText
 from services.chat.actions import messages as actions
+from services.chat.actions.quotas import headers_of
 from services.chat.api.parameters import MAX_PAGE, IdempotencyKey, Res, not_blank
 from services.chat.models import Draft, Posted, Status
 
@@ -128,7 +129,8 @@ class Accepted(BaseModel):
 
 
 def accepted(posted: Posted, chatroom_id: UUID, response: Response) -> Accepted:
-    """Return the answer to a post, and mark it if it is an earlier one."""
+    """Return the answer to a post, with what is left; mark it if it is an earlier one."""
+    response.headers.update(headers_of(posted))
     if posted.outcome == "replayed":
         response.headers["idempotent-replayed"] = "true"
     return Accepted(

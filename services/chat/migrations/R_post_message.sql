@@ -2,7 +2,6 @@
 
 DROP FUNCTION IF EXISTS post_message;
 DROP FUNCTION IF EXISTS regenerate_reply;
-DROP FUNCTION IF EXISTS consume_quota;
 DROP FUNCTION IF EXISTS announce_next_reply;
 
 -- Announce the room's oldest queued reply, unless one is open. The caller holds the room's lock.
@@ -109,56 +108,25 @@ BEGIN
     RETURN true;
 END $$;
 
--- Take one unit of the user's day. outcome: NULL (taken), limit, no_model (not in the plan).
-CREATE FUNCTION consume_quota(
-    p_user_id uuid, p_model text, p_now timestamptz, p_basic_allowance integer,
-    p_basic_models text[],
-    OUT outcome text, OUT allowance integer, OUT used integer
-) LANGUAGE plpgsql AS $$
-DECLARE
-    models text[];
-    today  date := (p_now AT TIME ZONE 'UTC')::date;
-BEGIN
-    SELECT e.messages_per_day, e.models INTO allowance, models
-    FROM entitlement e WHERE e.user_id = p_user_id;
-    IF NOT FOUND THEN
-        allowance := p_basic_allowance;
-        models := p_basic_models;
-    END IF;
-    IF p_model IS NOT NULL AND p_model <> ALL (models) THEN
-        outcome := 'no_model';
-        RETURN;
-    END IF;
-    -- One atomic statement decides. Days only move forward, whatever the clocks of two processes
-    -- say around midnight.
-    INSERT INTO quota AS q (user_id, day, used)
-    SELECT p_user_id, today, 1 WHERE allowance IS NULL OR allowance > 0
-    ON CONFLICT (user_id) DO UPDATE SET
-        used = CASE WHEN EXCLUDED.day > q.day THEN 1 ELSE q.used + 1 END,
-        day = greatest(q.day, EXCLUDED.day)
-    WHERE allowance IS NULL OR EXCLUDED.day > q.day OR q.used < allowance
-    RETURNING q.used INTO used;
-    IF used IS NULL THEN
-        outcome := 'limit';
-    END IF;
-END $$;
-
 -- Store a message with its pending reply and consume one unit of quota, all or nothing.
 -- With p_edits it takes the place of that message: same parent, and the path goes on through it.
 -- p_event_ids: of MessagePosted, MessageChanged, ConversationGrew.
 -- outcome: accepted; replayed (the key or the client's id was used for the same request, ids are
 -- those of then); key_reused; no_room; no_message (nothing to edit); reply_in_progress; no_model;
--- limit (allowance tells the limit); behind (an id sorts before last_id).
+-- limit; behind (an id sorts before last_id). plan, limits, used, tokens: as of consume_quota.
 CREATE FUNCTION post_message(
     p_user_id uuid, p_chatroom_id uuid, p_message_id uuid, p_reply_id uuid, p_event_ids uuid[],
     p_content text, p_edits uuid, p_client_message_id text, p_model text, p_idempotency_key text,
-    p_now timestamptz, p_basic_allowance integer, p_basic_models text[], p_traceparent text,
+    p_now timestamptz, p_limits bigint[], p_models text[], p_prompt_tokens integer,
+    p_output_tokens integer, p_traceparent text,
     OUT outcome text, OUT message_id uuid, OUT reply_id uuid, OUT parent_id uuid,
-    OUT created_at timestamptz, OUT allowance integer, OUT used integer, OUT last_id uuid
+    OUT created_at timestamptz, OUT last_id uuid, OUT plan text, OUT tokens bigint,
+    OUT limits bigint[], OUT used bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     room    record;
     earlier record;
+    day     date;
 BEGIN
     -- The lock makes a room's posts, and the ends of its replies, happen one after the other.
     SELECT c.open_reply_id, c.last_message_id, c.leaf_id, c.hidden INTO room
@@ -226,8 +194,10 @@ BEGIN
         END IF;
     END IF;
 
-    SELECT q.outcome, q.allowance, q.used INTO outcome, allowance, used
-    FROM consume_quota(p_user_id, p_model, p_now, p_basic_allowance, p_basic_models) q;
+    SELECT q.outcome, q.plan, q.counted_on, q.tokens, q.limits, q.used
+    INTO outcome, plan, day, tokens, limits, used
+    FROM consume_quota(p_user_id, p_chatroom_id, p_content, p_model, p_now, p_limits, p_models,
+        p_prompt_tokens, p_output_tokens) q;
     IF outcome IS NOT NULL THEN
         RETURN;
     END IF;
@@ -241,12 +211,12 @@ BEGIN
     END IF;
     INSERT INTO message
         (chatroom_id, id, user_id, role, status, reply_to, parent_id, content, wanted_model,
-         client_message_id, idempotency_key, created_at, ended_at)
+         client_message_id, idempotency_key, created_at, ended_at, counted_on, tokens)
     VALUES
         (p_chatroom_id, p_message_id, p_user_id, 'user', 'completed', NULL, parent_id, p_content,
-         NULL, p_client_message_id, p_idempotency_key, p_now, p_now),
+         NULL, p_client_message_id, p_idempotency_key, p_now, p_now, NULL, NULL),
         (p_chatroom_id, p_reply_id, p_user_id, 'assistant', 'queued', p_message_id, p_message_id,
-         '', p_model, NULL, NULL, p_now, NULL);
+         '', p_model, NULL, NULL, p_now, NULL, day, tokens);
     UPDATE chatroom SET last_message_id = p_reply_id, leaf_id = p_reply_id, active_at = p_now
     WHERE id = p_chatroom_id;
     -- Before what other devices are told, for somebody waits for the reply.
@@ -268,15 +238,16 @@ END $$;
 -- through the new one. Outcomes as of post_message; message_id and content are the question's.
 CREATE FUNCTION regenerate_reply(
     p_user_id uuid, p_chatroom_id uuid, p_message_id uuid, p_reply_id uuid, p_event_ids uuid[],
-    p_model text, p_idempotency_key text, p_now timestamptz, p_basic_allowance integer,
-    p_basic_models text[], p_traceparent text,
+    p_model text, p_idempotency_key text, p_now timestamptz, p_limits bigint[], p_models text[],
+    p_prompt_tokens integer, p_output_tokens integer, p_traceparent text,
     OUT outcome text, OUT message_id uuid, OUT reply_id uuid, OUT parent_id uuid,
-    OUT created_at timestamptz, OUT allowance integer, OUT used integer, OUT last_id uuid,
-    OUT content text, OUT client_message_id text
+    OUT created_at timestamptz, OUT last_id uuid, OUT plan text, OUT tokens bigint,
+    OUT limits bigint[], OUT used bigint[], OUT content text, OUT client_message_id text
 ) LANGUAGE plpgsql AS $$
 DECLARE
     room    record;
     earlier record;
+    day     date;
 BEGIN
     SELECT c.last_message_id, c.hidden INTO room
     FROM chatroom c WHERE c.id = p_chatroom_id AND c.user_id = p_user_id FOR UPDATE;
@@ -317,8 +288,10 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT q.outcome, q.allowance, q.used INTO outcome, allowance, used
-    FROM consume_quota(p_user_id, p_model, p_now, p_basic_allowance, p_basic_models) q;
+    SELECT q.outcome, q.plan, q.counted_on, q.tokens, q.limits, q.used
+    INTO outcome, plan, day, tokens, limits, used
+    FROM consume_quota(p_user_id, p_chatroom_id, content, p_model, p_now, p_limits, p_models,
+        p_prompt_tokens, p_output_tokens) q;
     IF outcome IS NOT NULL THEN
         RETURN;
     END IF;
@@ -328,10 +301,10 @@ BEGIN
     PERFORM show_path(p_chatroom_id, message_id);
     INSERT INTO message
         (chatroom_id, id, user_id, role, status, reply_to, parent_id, wanted_model,
-         idempotency_key, created_at)
+         idempotency_key, created_at, counted_on, tokens)
     VALUES
         (p_chatroom_id, p_reply_id, p_user_id, 'assistant', 'queued', message_id, message_id,
-         p_model, p_idempotency_key, p_now);
+         p_model, p_idempotency_key, p_now, day, tokens);
     UPDATE chatroom SET last_message_id = p_reply_id, leaf_id = p_reply_id, active_at = p_now
     WHERE id = p_chatroom_id;
     IF NOT room.hidden THEN

@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.db import Connection
-from libs.common.events import Entitlements
-from services.chat.models import Outcome, Posted
+from services.chat.models import Outcome, Posted, Terms
+from services.chat.store.quotas import limits_of
 
 
 async def regenerate_reply(
@@ -19,19 +19,18 @@ async def regenerate_reply(
     model: str | None,
     idempotency_key: str | None,
     now: datetime,
-    unbilled: Entitlements,
+    terms: Terms,
     traceparent: str | None,
 ) -> Posted:
-    """Store another pending reply, its unit of quota and its events, all or nothing.
+    """Store another pending reply, what it takes of the quota and its events, all or nothing.
 
-    Locks the room and the user's quota until the statement's end. `unbilled` is what counts where
-    billing never spoke of the user.
+    Locks the room and the user's quota until the statement's end.
     """
     row = await conn.fetchrow(
         """
-        SELECT outcome, message_id, reply_id, parent_id, created_at, allowance, used, last_id,
-            content, client_message_id
-        FROM regenerate_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        SELECT outcome, message_id, reply_id, parent_id, created_at, last_id, plan, tokens, limits,
+            used, content, client_message_id
+        FROM regenerate_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         """,
         user_id,
         chatroom_id,
@@ -41,8 +40,10 @@ async def regenerate_reply(
         model,
         idempotency_key,
         now,
-        unbilled.messages_per_day,
-        unbilled.models,
+        limits_of(terms.unbilled),
+        terms.unbilled.models,
+        terms.prompt_tokens,
+        terms.output_tokens,
         traceparent,
     )
     return Posted(**row)  # type: ignore[arg-type] # a function with OUT parameters gives one row

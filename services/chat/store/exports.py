@@ -40,7 +40,9 @@ async def find_allowances(conn: Connection, user_id: UUID) -> dict[str, Any]:
     """Return what the user may send, and what they sent on the last day they did."""
     row = await conn.fetchrow(
         """
-        SELECT e.plan, e.messages_per_day, e.models, q.day, q.used
+        SELECT e.plan, e.models, e.messages_per_day, e.messages_per_month, e.tokens_per_day,
+            e.tokens_per_month, e.concurrent_replies, q.day, q.used, q.month_used, q.tokens,
+            q.month_tokens
         FROM (SELECT $1::uuid AS user_id) u
         LEFT JOIN entitlement e USING (user_id) LEFT JOIN quota q USING (user_id)
         """,

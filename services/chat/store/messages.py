@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.db import Connection
-from libs.common.events import Entitlements
-from services.chat.models import Draft, Message, Posted
+from services.chat.models import Draft, Message, Posted, Terms
+from services.chat.store.quotas import limits_of
 
 
 async def post_message(
@@ -17,18 +17,18 @@ async def post_message(
     reply_id: UUID,
     event_ids: list[UUID],
     now: datetime,
-    unbilled: Entitlements,
+    terms: Terms,
     traceparent: str | None,
 ) -> Posted:
-    """Store a post, its pending reply, its unit of quota and its events, all or nothing.
+    """Store a post, its pending reply, what it takes of the quota and its events, all or nothing.
 
-    Locks the room and the user's quota until the statement's end. `unbilled` is what counts where
-    billing never spoke of the user.
+    Locks the room and the user's quota until the statement's end.
     """
     row = await conn.fetchrow(
         """
-        SELECT outcome, message_id, reply_id, parent_id, created_at, allowance, used, last_id
-        FROM post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        SELECT outcome, message_id, reply_id, parent_id, created_at, last_id, plan, tokens, limits,
+            used
+        FROM post_message($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         """,
         draft.user_id,
         draft.chatroom_id,
@@ -41,8 +41,10 @@ async def post_message(
         draft.model,
         draft.idempotency_key,
         now,
-        unbilled.messages_per_day,
-        unbilled.models,
+        limits_of(terms.unbilled),
+        terms.unbilled.models,
+        terms.prompt_tokens,
+        terms.output_tokens,
         traceparent,
     )
     fields = dict(row)  # type: ignore[arg-type] # a function with OUT parameters gives one row

@@ -48,7 +48,7 @@ async def end_reply(
         Whether something was put into the outbox.
     """
     announced: bool = await conn.fetchval(
-        "SELECT end_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        "SELECT end_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         event_id,
         end.chatroom_id,
         end.reply_id,
@@ -59,6 +59,7 @@ async def end_reply(
         end.model,
         end.finish_reason,
         json.dumps(end.problem) if end.problem else None,
+        end.tokens,
         event_ids,
         now,
         traceparent,

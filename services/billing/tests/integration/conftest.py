@@ -21,9 +21,11 @@ from libs.common.db import Connection
 from libs.common.events import SubscriptionChanged
 from libs.common.identity import Identity, TokenVerifier
 from libs.common.topology import queue
+from services.billing import applier
+from services.billing.actions import checkouts, duplicates, support, syncing, timeline
 from services.billing.app import create_app
 from services.billing.settings import Settings
-from services.billing.tests.integration.system import SECRET, Billing, Emulator
+from services.billing.tests.integration.system import SECRET, Billing, Clock, Emulator
 
 
 class _Server(uvicorn.Server):
@@ -115,6 +117,15 @@ async def billing(app: FastAPI, ports: tuple[int, int]) -> AsyncIterator[Billing
         announced = await res.brokers.publish.declare_queue(queue("chat", SubscriptionChanged))
         await announced.purge()
         yield Billing(http, res, announced)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What billing takes for the time; signatures of webhooks follow the real one."""
+    clock = Clock()
+    for module in (applier, checkouts, duplicates, support, syncing, timeline):
+        monkeypatch.setattr(module, "utc_now", clock)
+    return clock
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -9,11 +10,13 @@ import httpx2
 import stripe
 from aio_pika.abc import AbstractQueue
 
+from libs.common.clock import utc_now
 from libs.common.events import SubscriptionChanged
 from libs.common.testing import eventually
 from services.billing.resources import Resources
 
 T = TypeVar("T")
+API = {"authorization": "Bearer sk_test_anything"}
 SECRET = "whsec_0123456789abcdef"
 
 
@@ -21,6 +24,16 @@ def signed(payload: str, *, secret: str = SECRET, age_s: int = 0) -> str:
     """Return the `Stripe-Signature` of a payload signed `age_s` seconds ago."""
     stamp = int(time.time()) - age_s
     return str(stripe.WebhookSignature.generate_signature_header(payload, secret, stamp))
+
+
+class Clock:
+    """Billing's clock; `ahead` of the real one as the emulator's is."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return utc_now() + self.ahead
 
 
 @dataclass
@@ -36,11 +49,19 @@ class Emulator:
         return response.json()
 
     async def api(self, path: str, **params: str) -> Any:
-        response = await self.client.get(
-            f"/v1{path}", params=params, headers={"authorization": "Bearer sk_test_anything"}
-        )
+        response = await self.client.get(f"/v1{path}", params=params, headers=API)
         assert response.status_code == 200, response.text
         return response.json()
+
+    async def post(self, path: str, **form: str) -> Any:
+        """Do what somebody does at Stripe itself, in its dashboard say."""
+        response = await self.client.post(f"/v1{path}", data=form, headers=API)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def delete(self, path: str) -> None:
+        response = await self.client.delete(f"/v1{path}", headers=API)
+        assert response.status_code == 200, response.text
 
     async def pay(self, session_id: str, outcome: str = "paid") -> str:
         """Return the id of the customer's subscription."""
@@ -75,9 +96,9 @@ class Billing:
     """The running service as its neighbours see it."""
 
     http: httpx2.AsyncClient
-    res: Resources
-    queue: AbstractQueue
-    announced: list[SubscriptionChanged] = field(default_factory=list)
+    res: Resources = field(repr=False)
+    queue: AbstractQueue = field(repr=False)
+    announced: list[SubscriptionChanged] = field(default_factory=list, repr=False)
 
     async def post(self, user_id: UUID, path: str, **body: Any) -> httpx2.Response:
         """Post as the user; without `body` the request has none."""

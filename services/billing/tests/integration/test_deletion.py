@@ -17,7 +17,10 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
 ]
-TABLES = ("customer", "subscription", "checkout", "invoice", "stripe_event", "outbox")
+TABLES = (
+    *("customer", "subscription", "checkout", "invoice", "stripe_event", "outbox"),
+    *("timeline", "duplicate_subscription"),
+)
 NOTHING = dict.fromkeys(TABLES, 0)
 
 
@@ -53,7 +56,7 @@ async def test_a_deletion_cancels_at_once_and_leaves_nothing(
     subscription = (await emulator.api("/subscriptions", customer=customer))["data"][0]["id"]
 
     before = await rows(conn, user_id, customer)
-    assert min(before[name] for name in ("stripe_event", "invoice")) > 0
+    assert min(before[name] for name in ("stripe_event", "invoice", "timeline")) > 0
 
     for _ in range(2):
         await deletion.forget_user(billing.res, UserDeleted(user_id=user_id))

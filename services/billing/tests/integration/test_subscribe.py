@@ -22,15 +22,32 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("key", [None, "the same key"])
 async def test_parallel_clicks_open_one_session_for_one_customer(
-    billing: Billing, emulator: Emulator, user_id: UUID
+    billing: Billing, emulator: Emulator, user_id: UUID, key: str | None
 ) -> None:
-    answers = await asyncio.gather(*(billing.subscribe(user_id) for _ in range(10)))
+    """R5: 20 at once."""
+    headers = {"idempotency-key": key} if key else {}
+    answers = await asyncio.gather(*(billing.subscribe(user_id, **headers) for _ in range(20)))
 
-    assert sorted(answer.status_code for answer in answers) == [200] * 9 + [201]
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
     assert len({answer.json()["session_id"] for answer in answers}) == 1
     assert await emulator.count("customers") == 1
     assert await emulator.count("checkout/sessions") == 1
+
+
+async def test_ten_clicks_and_ten_payments_end_in_one_live_subscription(
+    billing: Billing, emulator: Emulator, user_id: UUID
+) -> None:
+    """R5: and a Pro user is refused."""
+    answers = await asyncio.gather(*(billing.subscribe(user_id) for _ in range(10)))
+
+    await asyncio.gather(*(emulator.pay(each.json()["session_id"]) for each in answers))
+    await billing.wait_for(user_id, plan="pro")
+
+    assert [each["status"] for each in (await emulator.api("/subscriptions"))["data"]] == ["active"]
+    again = await billing.subscribe(user_id)
+    assert (again.status_code, again.json()["code"]) == (409, "already_subscribed")
 
 
 async def test_an_expired_session_is_replaced_for_the_same_customer(
@@ -145,6 +162,7 @@ async def test_who_cancelled_can_subscribe_again(
 async def test_a_failing_stripe_is_a_503_within_ten_seconds_and_then_all_goes_on(
     billing: Billing, emulator: Emulator, user_id: UUID, fault: int | str
 ) -> None:
+    """B10: our own bar, 10 s."""
     await emulator.control("/faults", status=fault, times=2)
 
     started = time.monotonic()

@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,9 +19,15 @@ MONTH = timedelta(days=30)
 
 
 def subscription(
-    status: str, *, name: str = "sub_1", began: datetime = NOW, ends_at: datetime | None = None
+    status: str,
+    *,
+    name: str = "sub_1",
+    began: datetime = NOW,
+    ends_at: datetime | None = None,
+    made: datetime = NOW,
+    prices: Collection[str] = ("pro",),
 ) -> Subscription:
-    return Subscription(name, status, began, began + MONTH, ends_at)
+    return Subscription(name, status, began, began + MONTH, ends_at, made, frozenset(prices))
 
 
 def effective(*subscriptions: Subscription) -> Standing:
@@ -130,19 +137,6 @@ def test_those_that_may_still_be_charged_are_alive() -> None:
     statuses = ("active", "past_due", "paused", "incomplete", "canceled", "incomplete_expired")
     found = rules.alive(subscription(status) for status in statuses)
     assert [each.status for each in found] == ["active", "past_due", "paused", "incomplete"]
-
-
-def test_pro_has_no_daily_limit_and_basic_the_configured_one() -> None:
-    assert rules.entitlements("pro", basic_messages_per_day=7).messages_per_day is None
-    assert rules.entitlements("basic", basic_messages_per_day=7).messages_per_day == 7
-
-
-@pytest.mark.parametrize(("plan", "models"), [("basic", ("a",)), ("pro", ("a", "b"))])
-def test_each_plan_has_its_models(plan: Plan, models: tuple[str, ...]) -> None:
-    granted = rules.entitlements(
-        plan, basic_messages_per_day=7, basic_models=("a",), pro_models=("a", "b")
-    )
-    assert granted.models == models
 
 
 def invoice(

@@ -13,7 +13,7 @@ from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import Entitlements
 from libs.common.testing import TokenIssuer
-from services.chat.models import Draft
+from services.chat.models import Draft, Terms
 from services.chat.store import messages as store
 from services.chat.tests.integration.posting import used
 
@@ -54,7 +54,7 @@ async def posting(conn: Connection, room_id: UUID, user_id: UUID) -> AsyncIterat
             reply_id=new_id(after=message_id),
             event_ids=[new_id() for _ in range(3)],
             now=utc_now(),
-            unbilled=Entitlements(messages_per_day=5),
+            terms=Terms(Entitlements(messages_per_day=5), 12_000, 4096),
             traceparent=None,
         )
         yield message_id

@@ -222,7 +222,7 @@ async def test_a_reply_that_failed_today_gives_nothing_back_of_another_day(
     app: FastAPI, room_id: UUID, user_id: UUID, conn: Connection
 ) -> None:
     posted = await post(app, room_id, user_id)
-    await conn.execute("UPDATE message SET created_at = created_at - interval '1 day'")
+    await conn.execute("UPDATE message SET counted_on = counted_on - 1")
 
     await replies.record_failure(app.state.resources, failed(posted, room_id, user_id))
 
