@@ -33,6 +33,18 @@ demo: .installed-local ## Walk through the API of a running stack
 dead-letters: .installed-local ## List what failed for good; ARGS="show ID", "replay ID" or "discard ID"
 	@$(bin)/python -m deploy.local dead-letters $(ARGS)
 
+##@ Run it in containers
+.PHONY: up down logs
+up: ## Build and start everything in containers, and wait until it is ready
+	@$(PYTHON) -m deploy.containers.env_file
+	docker compose up --detach --build --wait $(ARGS)
+
+down: ## Stop and remove the containers; ARGS=--volumes deletes all data, too
+	docker compose --profile '*' down --remove-orphans $(ARGS)
+
+logs: ## Follow what the containers log; ARGS=chat for one of them
+	docker compose --profile '*' logs --follow --tail 100 $(ARGS)
+
 ##@ Develop it
 .PHONY: install fmt lint types imports check contracts lock
 install: .installed-dev ## Make .venv with the tools for tests and checks
@@ -110,6 +122,26 @@ test-chaos: .installed-dev ## Kill and restart what runs, under load; 4 minutes
 
 test-outages: .installed-dev ## Freeze, hang and cut off what runs, under load; 5 minutes
 	$(bin)/python -m pytest --quiet --no-header -m chaos $(waiting)
+
+##@ Check what it is made of
+.PHONY: audit sbom licenses
+audit: .installed-dev ## Look up every locked package among the known vulnerabilities
+	@for lock in requirements/*.txt; do \
+		$(bin)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $$lock || exit 1; \
+	done
+
+sbom: .installed-dev ## Write the services' bill of materials, CycloneDX 1.6, to .thoughtflow/sbom
+	@mkdir -p .thoughtflow/sbom
+	@for service in $(extras); do \
+		PYTHONWARNINGS=ignore $(bin)/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml \
+			--output-file .thoughtflow/sbom/$$service.cdx.json requirements/$$service.txt || exit 1; \
+		echo ".thoughtflow/sbom/$$service.cdx.json"; \
+	done
+
+# Of what ships; each of these may be used, changed and sold on. MPL is about the package's own files.
+allowed := MIT;MIT-0;0BSD;BSD;ISC;Apache;Apache-2.0;PSF-2.0;MPL-2.0;Mozilla Public License 2.0;Python Software Foundation;Unlicense
+licenses: .installed-dev ## Check that every package has a licence that we may use
+	@$(bin)/pip-licenses --from=mixed --partial-match --allow-only="$(allowed)" --summary
 
 ##@ Measure it
 .PHONY: bench

@@ -2,6 +2,7 @@
 
 Servers come from `TEST_*_URL` where set, else from testcontainers where a container engine answers,
 else they are private ones of this session, from the wheels and packages that `make run` uses.
+`TEST_SERVERS=containers` or `private` insists on one of them.
 """
 
 import os
@@ -29,11 +30,15 @@ PASSWORD = "only-for-tests-0123456789"
 POSTGRES_IMAGE = os.environ.get("TEST_POSTGRES_IMAGE", "postgres:17-alpine")
 RABBITMQ_IMAGE = os.environ.get("TEST_RABBITMQ_IMAGE", "rabbitmq:4-management")
 VALKEY_IMAGE = os.environ.get("TEST_VALKEY_IMAGE", "valkey/valkey:8-alpine")
+CONTAINERS = pytest.StashKey[list[str]]()
+"""Images that this session's servers come from."""
 
 
 def _containers_wanted() -> bool:
+    if wanted := os.environ.get("TEST_SERVERS"):
+        return wanted == "containers"
     docker = shutil.which("docker")
-    if docker is None or os.environ.get("TEST_SERVERS") == "private":
+    if docker is None:
         return False
     return subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
 
@@ -48,6 +53,7 @@ class Servers:
         self._base = Path(tempfile.mkdtemp(prefix="thoughtflow-test-"))
         self._base.chmod(0o755)  # PostgreSQL runs as another user where we are root
         self._stops: list[object] = []
+        self.containers: list[str] = []
         if not (self.postgres and self.rabbitmq and self.redis):
             self._start_containers() if _containers_wanted() else self._start_private()
 
@@ -80,7 +86,8 @@ class Servers:
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415
         from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
 
-        postgres = PostgresContainer(POSTGRES_IMAGE, driver=None)
+        unsafe = "postgres -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+        postgres = PostgresContainer(POSTGRES_IMAGE, driver=None).with_command(unsafe)
         # Not RabbitMqContainer, which wants a client library of its own.
         rabbitmq = (
             DockerContainer(RABBITMQ_IMAGE)
@@ -93,6 +100,7 @@ class Servers:
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda container: container.start(), (postgres, rabbitmq, redis)))
         self._stops += [postgres.stop, rabbitmq.stop, redis.stop]
+        self.containers = [each.image for each in (postgres, rabbitmq, redis)]
         self.postgres = self.postgres or postgres.get_connection_url()
         host, port = rabbitmq.get_container_host_ip(), rabbitmq.get_exposed_port(5672)
         self.rabbitmq = self.rabbitmq or f"amqp://thoughtflow:{PASSWORD}@{host}:{port}/"
@@ -106,10 +114,19 @@ class Servers:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     started = Servers()
+    request.config.stash[CONTAINERS] = started.containers
     yield started
     started.close()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if images := config.stash.get(CONTAINERS, []):
+        ran = len(terminalreporter.getreports("passed"))
+        terminalreporter.write_line(f"{ran} passed on testcontainers: {', '.join(images)}")
 
 
 @pytest.fixture(scope="session")

@@ -44,8 +44,8 @@ async def set_up_database(admin_url: str, passwords: Mapping[str, str]) -> None:
             await conn.close()
     except asyncpg.InvalidPasswordError as problem:
         raise ServerError(
-            "secrets.json does not fit the data in PostgreSQL: put the old file back, "
-            "or start afresh with `make reset`"
+            "the passwords do not fit the data in PostgreSQL: put the old secrets.json back (in "
+            "containers .env), or start afresh with `make reset` (`make down ARGS=--volumes`)"
         ) from problem
     except asyncpg.PostgresError as problem:
         raise ServerError(f"PostgreSQL refused to set up the services' accounts: {problem}") from (

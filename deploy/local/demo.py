@@ -1,9 +1,11 @@
 """`make demo`: the main job, as a person would see it.
 
 Sign up, log in by code, chat, meet the Basic limit, pay in the emulated Stripe, go on as Pro.
-Runs against the running stack, or starts one for itself and stops it afterwards.
+Runs against the gateway at `--url`, else against what `make run` runs, else it starts that for
+itself and stops it afterwards.
 """
 
+import argparse
 import os
 import secrets
 import signal
@@ -11,8 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import orjson
@@ -33,9 +36,12 @@ class DemoError(RuntimeError):
 
 def main() -> int:
     """Run the demo; return 0 if every step did what it should."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--url", help="where the gateway is, e.g. http://127.0.0.1:8000")
+    url = parser.parse_args().url
     try:
-        with _running_stack(current_config()) as urls:
-            _Demo(urls).run()
+        with nullcontext(url) if url else _running_stack(current_config()) as gateway:
+            _Demo(gateway).run()
     except (DemoError, ConfigError, httpx2.HTTPError) as problem:
         say(f"\nThe demo failed: {problem}", mood="bad")
         return 1
@@ -45,8 +51,8 @@ def main() -> int:
 
 
 @contextmanager
-def _running_stack(config: Config) -> Iterator[dict[str, str]]:
-    """Yield the URLs of the running stack, or of one that lives for the block."""
+def _running_stack(config: Config) -> Iterator[str]:
+    """Yield the gateway of the running stack, or of one that lives for the block."""
     if home.launcher(config.home) is not None:
         yield _wait_until_ready(config, lambda: home.launcher(config.home) is None)
         return
@@ -64,15 +70,14 @@ def _running_stack(config: Config) -> Iterator[dict[str, str]]:
         process.wait(60)
 
 
-def _wait_until_ready(config: Config, has_ended: Callable[[], bool]) -> dict[str, str]:
+def _wait_until_ready(config: Config, has_ended: Callable[[], bool]) -> str:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if has_ended():
             raise DemoError("the stack did not start; what make run printed says why")
         content = read_run_file(home.run_path(config.home))
         if content is not None and content["ready"]:
-            urls: dict[str, str] = content["urls"]
-            return urls
+            return str(content["urls"]["gateway"])
         time.sleep(0.2)
     raise DemoError(f"the stack was not ready within {START_TIMEOUT_S} s")
 
@@ -80,9 +85,8 @@ def _wait_until_ready(config: Config, has_ended: Callable[[], bool]) -> dict[str
 class _Demo:
     """One new user's first five minutes."""
 
-    def __init__(self, urls: dict[str, str]) -> None:
-        self._urls = urls
-        self._http = httpx2.Client(base_url=urls["gateway"], timeout=30)
+    def __init__(self, gateway: str) -> None:
+        self._http = httpx2.Client(base_url=gateway, timeout=30)
         self._email = f"demo-{secrets.token_hex(4)}@example.com"
 
     def run(self) -> None:
@@ -169,11 +173,11 @@ class _Demo:
     def _pay(self) -> None:
         checkout = self._call("POST", "/subscribe/pro", {})
         self._step("Checkout", f"{checkout['checkout_url']}")
-        stripe = self._urls.get("stripe")
-        if stripe is None or not checkout["checkout_url"].startswith(stripe):
+        page = urlsplit(checkout["checkout_url"])
+        if page.hostname != "127.0.0.1":
             raise DemoError("this is the real Stripe: pay on the page above, then look again")
-        session = checkout["session_id"]
-        paid = httpx2.post(f"{stripe}/_emulator/pay/{session}", json={"outcome": "paid"})
+        pay = f"{page.scheme}://{page.netloc}/_emulator/pay/{checkout['session_id']}"
+        paid = httpx2.post(pay, json={"outcome": "paid"})
         if paid.status_code != 200:
             raise DemoError(f"paying was answered {paid.status_code}: {paid.text}")
         self._step("Paid", "in the emulated Stripe, no real money")

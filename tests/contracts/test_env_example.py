@@ -10,6 +10,7 @@ from tests.contracts.env_example import entries
 from tests.contracts.tree import ROOT, SERVICES, build, settings_class
 
 EVERY = entries()
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 FOR_COMPOSE = {name: entry for name, entry in EVERY.items() if entry.readers == ("compose",)}
 ENTRIES = {name: entry for name, entry in EVERY.items() if name not in FOR_COMPOSE}
 
@@ -31,17 +32,22 @@ def test_it_lists_every_variable_and_no_other() -> None:
 
 
 def test_it_lists_what_compose_reads_besides() -> None:
-    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    read = set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", compose))
-    assert set(FOR_COMPOSE) == read - set(READ)
+    read = set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", COMPOSE))
+    assert set(FOR_COMPOSE) == (read - set(READ)) | {"COMPOSE_PROFILES"}
 
 
 @pytest.mark.parametrize("name", sorted(FOR_COMPOSE))
-def test_what_compose_reads_is_a_required_placeholder(name: str) -> None:
+def test_what_compose_reads_is_a_required_placeholder_or_has_the_default_of_compose(
+    name: str,
+) -> None:
     entry = FOR_COMPOSE[name]
-    assert entry.required
-    assert entry.value == "change-me"
-    assert "Required." in entry.comment
+    assert entry.required == (f"${{{name}:?" in COMPOSE)
+    if entry.required:
+        assert entry.value == "change-me"
+        assert "Required." in entry.comment
+    else:
+        assert f"${{{name}:-{entry.value}}}" in COMPOSE or name == "COMPOSE_PROFILES"
+        assert f"Default: {entry.value or 'none'}." in entry.comment
 
 
 @pytest.mark.parametrize("name", sorted(ENTRIES))

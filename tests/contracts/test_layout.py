@@ -41,7 +41,15 @@ MAY_BE_PACKAGES = {"actions", "api", "payments", "store"}
 """Roles that a service with several nouns splits by them."""
 
 TOP_LEVEL = {
-    *(".ci", ".env.example", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
+    *(
+        ".ci",
+        ".dockerignore",
+        ".env.example",
+        ".gitignore",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+    ),
     *("Makefile", "README.md", "conftest.py", "docker-compose.yml", "pyproject.toml"),
     *("bench", "deploy", "docs", "libs", "requirements", "services", "tests"),
 }

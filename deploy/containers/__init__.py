@@ -1,0 +1,1 @@
+"""What `make up` needs besides the services' images: passwords, accounts and schemas."""
