@@ -20,7 +20,8 @@ FROM post_message(
     ('00000000-0000-7000-8000-' || lpad(:user, 12, '0'))::uuid,
     ('00000000-0000-7000-8000-' || lpad(:room, 12, '0'))::uuid,
     uuidv7(), uuidv7(), ARRAY[uuidv7(), uuidv7(), uuidv7()], 'A message of the benchmark',
-    NULL, NULL, NULL, NULL, now(), ARRAY[20, NULL, NULL, NULL, NULL]::bigint[], '{}', 12000, 4096, NULL
+    NULL, NULL, NULL, NULL, now(),
+    ARRAY[20, NULL, NULL, NULL, NULL]::bigint[], '{}', 12000, 4096, NULL
 );
 """
 _TPS = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)", re.MULTILINE)
