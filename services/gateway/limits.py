@@ -1,7 +1,4 @@
-"""Rate limits: per user, or per address where nobody is logged in.
-
-All that follows draft-ietf-httpapi-ratelimit-headers-11, which may change, is here.
-"""
+"""Rate limits: per user, or per address where nobody is logged in."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,6 +10,7 @@ from redis.exceptions import RedisError
 
 from libs.common.errors import SessionRevokedError
 from libs.common.identity import Identity
+from libs.common.rate_headers import QUOTA_EXCEEDED, policy_member, state_member
 from services.gateway.errors import RateLimitedError
 from services.gateway.lifetime import Sessions
 from services.gateway.rules import anonymous_subject
@@ -20,7 +18,6 @@ from services.gateway.store import AdmissionStore, Verdict
 
 log = structlog.stdlib.get_logger()
 WARN_INTERVAL_S = 10.0
-QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 _UPGRADES = {None: "/subscribe/pro", "basic": "/subscribe/pro"}
 """Where users get more, by their plan; those of whose plan we know nothing have the least."""
 
@@ -75,16 +72,16 @@ class Allowance:
         OpenAI's clients get the same by the names that they know.
         """
         reset_s = _seconds(self.verdict.wait_us)
-        headers = (
-            (b"ratelimit-policy", f'"{self.name}";q={self.verdict.per_minute};w=60'.encode()),
-            (b"ratelimit", f'"{self.name}";r={self.verdict.remaining};t={reset_s}'.encode()),
-        )
+        per_minute, remaining = self.verdict.per_minute, self.verdict.remaining
+        policy = policy_member(self.name, quota=per_minute, window_s=60)
+        state = state_member(self.name, remaining=remaining, reset_s=reset_s)
+        headers = ((b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode()))
         if not for_openai:
             return headers
         return (
             *headers,
-            (b"x-ratelimit-limit-requests", str(self.verdict.per_minute).encode()),
-            (b"x-ratelimit-remaining-requests", str(self.verdict.remaining).encode()),
+            (b"x-ratelimit-limit-requests", str(per_minute).encode()),
+            (b"x-ratelimit-remaining-requests", str(remaining).encode()),
             (b"x-ratelimit-reset-requests", f"{reset_s}s".encode()),
         )
 
