@@ -48,7 +48,7 @@ async def test_of_many_at_once_each_file_is_applied_by_one(
 ) -> None:
     applied = await asyncio.gather(*(run(postgres_url, files) for _ in range(5)))
 
-    assert sorted(len(names) for names in applied) == [0, 0, 0, 0, 5]
+    assert sorted(len(names) for names in applied) == [0, 0, 0, 0, len(SHARED) + 3]
     assert max(applied, key=len) == [
         *SHARED,
         "0001_create_tea.sql",
