@@ -10,7 +10,11 @@ from libs.common.migrate import MigrationEditedError, migrate
 
 pytestmark = pytest.mark.integration
 SCHEMA = "migrate_test"
-SHARED = ["common/0001_create_outbox_and_inbox.sql", "common/0002_create_deleted_user.sql"]
+SHARED = [
+    "common/0001_create_outbox_and_inbox.sql",
+    "common/0002_create_deleted_user.sql",
+    "common/0003_let_outbox_rows_wait.sql",
+]
 
 
 @pytest.fixture
