@@ -33,5 +33,6 @@ async def forget_user(res: Resources, event: UserDeleted) -> None:
         await res.replies.forget(user_id, keys)
         async with conn.transaction():
             await store.delete_generations(conn, user_id)
+            await store.delete_budget(conn, user_id)
             await store.anonymise_ledger(conn, user_id)
             await deleted_users.delete_events(conn, user_id)

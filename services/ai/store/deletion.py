@@ -37,7 +37,7 @@ async def list_streams(conn: Connection, user_id: UUID) -> list[tuple[UUID, UUID
 
 
 async def delete_generations(conn: Connection, user_id: UUID) -> None:
-    """Delete who wrote what for the user, and what the user may choose and spend.
+    """Delete who wrote what for the user, and what the user may choose.
 
     What a dead worker still held of the installation's day is free again.
     """
@@ -45,8 +45,6 @@ async def delete_generations(conn: Connection, user_id: UUID) -> None:
         """
         WITH granted AS (
             DELETE FROM entitlement WHERE user_id = $1
-        ), budgets AS (
-            DELETE FROM budget WHERE user_id = $1
         ), generations AS (
             DELETE FROM generation WHERE user_id = $1
             RETURNING status, reserved_micros, reserved_day
@@ -60,6 +58,15 @@ async def delete_generations(conn: Connection, user_id: UUID) -> None:
         """,
         user_id,
     )
+
+
+async def delete_budget(conn: Connection, user_id: UUID) -> None:
+    """Delete what the user may spend, after `delete_generations` and in its transaction.
+
+    By a statement of its own, for that one has waited for a generation that was just ending: this
+    one sees what its end has settled.
+    """
+    await conn.execute("DELETE FROM budget WHERE user_id = $1", user_id)
 
 
 async def anonymise_ledger(conn: Connection, user_id: UUID) -> None:

@@ -156,6 +156,7 @@ async def delete(conn: Connection, user_id: UUID) -> None:
     await deleted_users.settle(conn)
     async with conn.transaction():
         await deletion.delete_generations(conn, user_id)
+        await deletion.delete_budget(conn, user_id)
         await deletion.anonymise_ledger(conn, user_id)
 
 

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-from libs.common.clock import new_id
+from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.deleted_users import StillErasingError, redis_key
 from libs.common.events import (
@@ -16,13 +16,24 @@ from libs.common.events import (
     MessagePosted,
     SubscriptionChanged,
     Turn,
+    Usage,
     UserDeleted,
 )
 from libs.common.testing import eventually
 from services.ai.actions import deletion, entitlements, replies, stops, summaries, titles
+from services.ai.models import Charge
 from services.ai.resources import Resources
 from services.ai.settings import Settings
-from services.ai.tests.integration.asking import calls, claimed_by, ends, posted, stop_of
+from services.ai.store import deletion as store
+from services.ai.store import generations
+from services.ai.tests.integration.asking import (
+    calls,
+    claimed_by,
+    ends,
+    posted,
+    stop_of,
+    stopped_of,
+)
 
 pytestmark = pytest.mark.integration
 TABLES = ("generation", "usage_ledger", "entitlement", "budget", "outbox")
@@ -124,6 +135,35 @@ async def test_what_a_dead_worker_left_behind_goes_at_once(
     await deletion.forget_user(res, UserDeleted(user_id=event.user_id))
 
     assert await names_user(conn, event) == []
+
+
+async def test_what_a_reply_settles_that_ends_just_now_goes_as_well(
+    res: Resources, conn: Connection
+) -> None:
+    event = posted()
+    await claimed_by(conn, event, worker=4711)
+
+    async def erase() -> None:
+        async with res.db.acquire() as other, other.transaction():
+            await store.delete_generations(other, event.user_id)
+            await store.delete_budget(other, event.user_id)
+
+    async def waits() -> bool:
+        waiting: bool = await conn.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        )
+        return waiting
+
+    async with res.db.acquire() as writer, writer.transaction():
+        spent = Charge("m", Usage(), "test", cost_micros=7, estimated=False)
+        await generations.end_generation(
+            writer, stopped_of(event), spent, worker=4711, now=utc_now(), counts_days=False
+        )
+        erasing = asyncio.create_task(erase())
+        await eventually(waits)
+    await erasing
+
+    assert await conn.fetchval("SELECT count(*) FROM budget") == 0
 
 
 async def test_what_comes_late_asks_no_model_and_leaves_nothing(
