@@ -14,7 +14,7 @@ help: ## Show this list
 		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run it
-.PHONY: run status stop reset demo dead-letters
+.PHONY: run status stop reset demo dead-letters doctor backup restore footprint
 run: .installed-local ## Start everything on this machine; CHATS=2 AIS=3 for replicas
 	@exec $(bin)/python -m deploy.local run
 
@@ -32,6 +32,18 @@ demo: .installed-local ## Walk through the API of a running stack
 
 dead-letters: .installed-local ## List what failed for good; ARGS="show ID", "replay ID" or "discard ID"
 	@$(bin)/python -m deploy.local dead-letters $(ARGS)
+
+doctor: .installed-local ## Check settings, connections, clocks, queues and migrations of what runs
+	@$(bin)/python -m deploy.local doctor
+
+backup: .installed-local ## Write all data of what runs to one file
+	@$(bin)/python -m deploy.local backup create
+
+restore: .installed-local ## Fill an empty home from a backup: FILE=...
+	@$(bin)/python -m deploy.local backup restore "$(FILE)"
+
+footprint: .installed-local ## Show the memory of what runs, and what is installed on disk
+	@$(bin)/python -m deploy.local footprint
 
 ##@ Run it in containers
 .PHONY: up down logs

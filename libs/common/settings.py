@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIN_SECRET_LENGTH = 16
 """Characters below which production refuses a secret; 16 random ones are out of guessing reach."""
 
-_KNOWN_SECRETS = ("change-me", "changeme", "sk_test_emulator", "guest", "thoughtflow", "secret")
+_KNOWN_SECRETS = ("changeme", "sk_test_emulator", "guest", "thoughtflow", "secret")
 
 
 def split_names(text: str) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class CommonSettings(BaseServiceSettings):
 
 
 def _ensure_strong(name: str, secret: str) -> None:
-    if len(secret) < MIN_SECRET_LENGTH or secret in _KNOWN_SECRETS:
+    if len(secret) < MIN_SECRET_LENGTH or secret in _KNOWN_SECRETS or "change-me" in secret:
         raise ValueError(
             f"{name.upper()} holds a known or short secret; production wants at least "
             f"{MIN_SECRET_LENGTH} random characters"

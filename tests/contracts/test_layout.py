@@ -12,7 +12,7 @@ EVERY_SERVICE = {"__init__", "__main__", "app", "errors", "resources", "rules", 
 WITH_SCHEMA = EVERY_SERVICE | {"actions", "consumers", "models"}
 MODULES = {
     "ai": WITH_SCHEMA
-    | {"api", "beats", "breaker", "catalogue", "chunks", "live", "model", "worker"},
+    | {"api", "beats", "breaker", "catalogue", "checks", "chunks", "live", "model", "worker"},
     "auth": WITH_SCHEMA
     | {
         "access_errors",
@@ -28,10 +28,22 @@ MODULES = {
     | {"refresh_tokens", "senders", "tokens"}
     | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
     "billing": WITH_SCHEMA
-    | {"api", "applier", "grants", "locks", "pages", "payments", "timeline_models"},
+    | {"api", "applier", "checks", "grants", "locks", "pages", "payments", "timeline_models"},
     "chat": WITH_SCHEMA | {"api", "backlog", "quotas"},
     "gateway": EVERY_SERVICE
-    | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
+    | {
+        "api",
+        "checks",
+        "cors",
+        "hub",
+        "limits",
+        "live",
+        "openapi",
+        "pool",
+        "proxy",
+        "response",
+        "routes",
+    }
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
     | {"consumers", "events", "feed", "feed_live", "event_api", "posting", "archive_api"}
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}

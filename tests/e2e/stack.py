@@ -50,7 +50,7 @@ SETTINGS = {
 class Stack:
     """One run after the other of the system, in a home of its own."""
 
-    def __init__(self, shape: str) -> None:
+    def __init__(self, shape: str, *, backup: Path | None = None) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="thoughtflow-e2e-"))
         self.home.chmod(0o755)
         self.log = self.home / "run.log"
@@ -62,6 +62,9 @@ class Stack:
             "THOUGHTFLOW_PORT": str(next_free(24000 + os.getpid() % 100 * 80)),
         }
         self._environment.pop("MAKELEVEL", None)
+        if backup is not None:
+            code, said = self.command("backup", "restore", str(backup))
+            assert code == 0, said
         self.start()
 
     def start(self) -> None:
@@ -74,6 +77,18 @@ class Stack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Run a command of `make` on this home; return its exit code and what it said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.local", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
 
     async def ready(self, within_s: float = START_S) -> None:
         """Wait until every process serves."""
