@@ -77,7 +77,7 @@ imports: .installed-dev ## Check who may import whom
 
 check: lint types imports test ## All of the above, and the tests: what CI runs
 
-contracts: .installed-dev ## Write the events' JSON Schemas and docs/api/errors.md anew
+contracts: .installed-dev ## Write the generated documents anew: events, errors, Postman, AsyncAPI
 	$(bin)/python -m tests.contracts.regenerate
 
 # One after the other: each is constrained by the first.
@@ -96,7 +96,7 @@ lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds
 	echo 'uv~=0.13.9' | $(compile) --output-file requirements/uv.txt -
 
 ##@ Test it
-.PHONY: test test-unit test-integration test-contracts test-e2e test-nightly test-chaos test-outages
+.PHONY: test test-unit test-integration test-contracts test-e2e test-nightly test-chaos test-outages test-postman test-api
 test: .installed-dev ## Run every test but chaos; six groups side by side, each with servers of its own
 	@$(MAKE) --no-print-directory --jobs 6 --output-sync=line --keep-going \
 		.test-accounts .test-billing .test-live .test-local .test-model .test-whole
@@ -123,6 +123,12 @@ test-contracts: .installed-dev ## Check events, SQL and layout
 
 test-e2e: .installed-dev ## Run the tests of the whole system
 	$(bin)/python -m pytest -m "e2e and not chaos"
+
+test-postman: .installed-dev ## Run the Postman collection by newman against the whole system; needs npm
+	@$(bin)/python -m pytest --quiet --no-header tests/e2e/test_postman.py
+
+test-api: .installed-dev ## Send made-up requests by the OpenAPI document to the whole system; 2 minutes
+	@$(bin)/python -m pytest --quiet --no-header tests/e2e/test_schemathesis.py
 
 waiting := tests/e2e/test_outages.py tests/e2e/test_frozen.py
 test-nightly: .installed-dev ## Live 1,000 random lives of subscribers, not 50

@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from libs.common.edge import request_id_of, send_problem
 from libs.common.errors import NotFoundError, ThoughtflowError
@@ -24,7 +24,14 @@ from services.gateway.limits import ResponseHeaders, combined
 from services.gateway.posting import Exchange, post_and_wait, waiting_of
 from services.gateway.proxy import ClientGoneError, forward
 from services.gateway.resources import Resources, open_resources
-from services.gateway.routes import Access, Route, ensure_in_scope, is_plain, route_of
+from services.gateway.routes import (
+    OPENAI_PREFIX,
+    Access,
+    Route,
+    ensure_in_scope,
+    is_plain,
+    route_of,
+)
 from services.gateway.rules import RawHeaders
 from services.gateway.settings import Settings
 from services.gateway.sockets import serve_socket
@@ -36,7 +43,7 @@ _LIMITS = "limits"
 DESCRIPTION = "Errors are `application/problem+json` with a stable `code`."
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings) -> "Gateway":
     """Return the gateway; its lifespan opens and closes what it needs."""
 
     @asynccontextmanager
@@ -64,16 +71,14 @@ def create_app(settings: Settings) -> ASGIApp:
         version="1",
         description=DESCRIPTION,
     )
-    make_own_document = own.openapi
+    gateway = Gateway(own)
 
     def openapi() -> dict[str, Any]:
-        document = make_own_document()
-        paths = {path: of for path, of in document["paths"].items() if "/health/" not in path}
         res = cast("Resources", own.state.resources)
-        return res.document.merged_with({**document, "paths": paths})
+        return res.document.merged_with(gateway.own_document())
 
     own.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend it
-    return Gateway(own)
+    return gateway
 
 
 class Gateway:
@@ -81,6 +86,13 @@ class Gateway:
 
     def __init__(self, own: FastAPI) -> None:
         self._own = own
+        self._make_document = own.openapi
+
+    def own_document(self) -> dict[str, Any]:
+        """Return the documentation of what the gateway does not forward."""
+        document = self._make_document()
+        paths = {path: of for path, of in document["paths"].items() if "/health/" not in path}
+        return {**document, "paths": paths}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
@@ -123,7 +135,7 @@ class Gateway:
             await self._handle(scope, receive, send_noting, headers, request_id)
         except ThoughtflowError as exc:
             send = _with_limits(send, scope, exc)
-            if scope["path"].startswith(openai_api.PREFIX):
+            if scope["path"].startswith(OPENAI_PREFIX):
                 refusal = openai_api.openai_refusal(exc)
                 await refusal(scope, receive, _marked(send, request_id))
             else:
@@ -149,7 +161,7 @@ class Gateway:
         route = route_of(scope["method"], scope["path"])
         client_ip = _client_ip(res, scope, headers)
         caller, extra = await _admit(
-            res, route, headers, client_ip, for_openai=scope["path"].startswith(openai_api.PREFIX)
+            res, route, headers, client_ip, for_openai=scope["path"].startswith(OPENAI_PREFIX)
         )
         scope.setdefault("state", {})[_LIMITS] = extra
         identity = caller.identity if caller else None

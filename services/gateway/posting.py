@@ -26,6 +26,7 @@ from services.gateway.live import LiveReply, View, open_view
 from services.gateway.proxy import read_body
 from services.gateway.replay import SSE, Wire, sse
 from services.gateway.resources import Resources
+from services.gateway.routes import ANSWERED
 from services.gateway.rules import forwarded_headers, returned_headers
 from services.gateway.streams import EventStream, Following, leave_when_gone
 from services.gateway.upstream import UpstreamRequest
@@ -35,7 +36,6 @@ log = structlog.stdlib.get_logger()
 MAX_WAIT_S = 60
 _ACCEPTED = 202
 _CREATED = 201
-_ANSWERED = re.compile(r"/chatroom/[^/]+/message(?:/[^/]+(?:/regenerate)?)?")
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:;|\Z)", re.IGNORECASE)
 _OF_THE_BODY = frozenset({b"content-length", b"content-type", b"cache-control"})
 
@@ -49,7 +49,7 @@ class Waiting:
 
 def waiting_of(method: str, path: str, headers: Headers) -> Waiting | None:
     """Return how the sender of a message wants to wait, None for the 202 or another request."""
-    if method not in {"POST", "PATCH"} or not _ANSWERED.fullmatch(path):
+    if method not in {"POST", "PATCH"} or not ANSWERED.fullmatch(path):
         return None
     if "text/event-stream" in headers.get("accept", "").lower():
         return Waiting(None)

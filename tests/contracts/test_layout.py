@@ -47,7 +47,8 @@ MODULES = {
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
     | {"consumers", "events", "feed", "feed_live", "event_api", "posting", "archive_api"}
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
-    | {"presence", "revocations", "tickets", "credentials", "grants"},
+    | {"presence", "revocations", "tickets", "credentials", "grants"}
+    | {"operation_docs", "example_docs"},
 }
 MAY_BE_PACKAGES = {"actions", "api", "payments", "store"}
 """Roles that a service with several nouns splits by them."""
@@ -63,6 +64,7 @@ TOP_LEVEL = {
         "LICENSE",
     ),
     *("Makefile", "README.md", "conftest.py", "docker-compose.yml", "pyproject.toml"),
+    "Thoughtflow.postman_collection.json",
     *("bench", "deploy", "docs", "libs", "requirements", "services", "tests"),
 }
 VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "types", "util", "utils"}
