@@ -119,10 +119,8 @@ async def test_without_stripe_nothing_changes_and_the_answer_comes_in_time(
     assert time.monotonic() - started < 10
     assert (answer.status_code, answer.json()["code"]) == (503, "billing_unavailable")
     await emulator.client.delete("/_emulator/faults")
-    assert await billing.status(user_id) == {
-        **before,
-        "as_of": (await billing.status(user_id))["as_of"],
-    }
+    after = await billing.status(user_id)
+    assert {**after, "as_of": None} == {**before, "as_of": None}  # webhooks are still coming in
     assert (await billing.post(user_id, path)).status_code == 200
 
 

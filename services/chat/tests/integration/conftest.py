@@ -86,4 +86,8 @@ def kept_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
     async def publish_nothing(_: Relay) -> int:
         return 0
 
+    def send_nothing(_: Relay, _rows: object) -> None:
+        pass
+
     monkeypatch.setattr(Relay, "publish_pending", publish_nothing)
+    monkeypatch.setattr(Relay, "send", send_nothing)
