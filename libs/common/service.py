@@ -17,7 +17,7 @@ from libs.common.checks import Findings
 from libs.common.migrate import migrate
 from libs.common.server import Server
 from libs.common.settings import BaseServiceSettings, CommonSettings, SettingsT, load
-from libs.common.telemetry import configure_logging
+from libs.common.telemetry import configure_logging, export_spans
 
 GARBAGE_THRESHOLD = 20_000
 """Containers made, less those freed, before Python looks for cycles among them. Its own 700 is
@@ -60,6 +60,8 @@ def main(
     settings = load(settings_class)
     configure_logging(name, settings.log_level)
     if command == "serve":
+        if settings.otel_exporter_otlp_endpoint:
+            export_spans(name, settings.otel_exporter_otlp_endpoint)
         serve(create_app(settings), settings, **options)
     elif command == "check":
         raise SystemExit(checks.run(name, settings, more_checks))

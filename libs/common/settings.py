@@ -26,6 +26,7 @@ class BaseServiceSettings(BaseSettings):
         host: address to listen on.
         port: TCP port to listen on.
         log_level: lowest level that is written.
+        otel_exporter_otlp_endpoint: OpenTelemetry collector that gets the spans; empty for none.
     """
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
@@ -34,6 +35,7 @@ class BaseServiceSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    otel_exporter_otlp_endpoint: str = Field(default="", pattern="^(https?://.*)?$")
     redis_url: str = Field(pattern="^rediss?://")
     jwks_url: str = Field(pattern="^https?://")
 

@@ -93,7 +93,16 @@ async def count_waiting(broker: RabbitBroker, consumer: str, event: type[Event])
     Raises:
         aiormq.exceptions.AMQPError, OSError, RuntimeError: RabbitMQ is away.
     """
-    declared = await broker.declare_queue(queue(consumer, event))  # remembered: asks nobody
+    return await _count(broker, queue(consumer, event))
+
+
+async def count_dead_letters(broker: RabbitBroker) -> int:
+    """Return how many events wait for a person; raises as `count_waiting` does."""
+    return await _count(broker, DEAD_LETTERS)
+
+
+async def _count(broker: RabbitBroker, of: RabbitQueue) -> int:
+    declared = await broker.declare_queue(of)  # remembered: asks nobody
     return int((await declared.declare()).message_count or 0)
 
 

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from libs.common.edge import refuse_unreadable
 from libs.common.errors import ThoughtflowError
 from libs.common.identity import Identity
+from libs.common.tracing import traceparent
 from services.gateway.asking import Answer, ask
 from services.gateway.limits import ResponseHeaders, combined
 from services.gateway.live import LiveReply, View, open_view
@@ -103,7 +104,10 @@ async def _post(res: Resources, exchange: Exchange) -> Answer:
         method=scope["method"],
         target=b"%b?%b" % (target, query) if query else target,
         headers=forwarded_headers(
-            scope["headers"], client_ip=exchange.client_ip, request_id=exchange.request_id
+            scope["headers"],
+            client_ip=exchange.client_ip,
+            request_id=exchange.request_id,
+            traceparent=traceparent(),
         ),
         body=await read_body(exchange.receive),
     )
