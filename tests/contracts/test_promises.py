@@ -27,7 +27,8 @@ PROMISES = (
     *("Z1", "Z2", "Z3", "Z4", "Z5"),
     "M1",
     *("W1", "W2", "W3"),
-    "O1", "O2",
+    "O1",
+    "O2",
 )
 NUMBER = re.compile(r"\b[A-Z]\d\d?\b")
 # This file names them all, so it does not count.

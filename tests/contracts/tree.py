@@ -24,7 +24,11 @@ WITH_DATABASE = GOOD | {
     "database_url": f"postgresql://role:{STRONG}@127.0.0.1:5432/thoughtflow",
     "rabbitmq_url": f"amqp://role:{STRONG}@127.0.0.1:5672/",
 }
-STRIPE = {"stripe_secret_key": STRONG, "stripe_webhook_secret": STRONG, "stripe_pro_price_id": "price_1"}
+STRIPE = {
+    "stripe_secret_key": STRONG,
+    "stripe_webhook_secret": STRONG,
+    "stripe_pro_price_id": "price_1",
+}
 URLS = {f"{service}_url": "http://127.0.0.1:8001" for service in SCHEMAS}
 SETTINGS: dict[str, dict[str, str]] = {
     "ai": WITH_DATABASE | {"gemini_api_key": STRONG},
