@@ -19,9 +19,10 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.local.accounts import set_up_database
-from deploy.local.ports import RabbitMQPorts, next_free
+from deploy.local.ports import RabbitMQPorts
 from deploy.local.servers import Postgres, RabbitMQ, Valkey
 from libs.common.db import Connection
+from tests.ports import free_port
 
 pytest_plugins = ("tests.leaks",)
 ROOT = Path(__file__).parent
@@ -58,15 +59,11 @@ class Servers:
             self._start_containers() if _containers_wanted() else self._start_private()
 
     def _start_private(self) -> None:
-        # So that sessions side by side seldom meet, and no port that a test has chosen.
-        first = 17000 + os.getpid() % 100 * 30
         postgres = Postgres(
-            self._base / "postgres", port=next_free(first), password=PASSWORD, durable=False
+            self._base / "postgres", port=free_port(), password=PASSWORD, durable=False
         )
-        valkey = Valkey(
-            self._base / "valkey", port=next_free(first + 1), password=PASSWORD, durable=False
-        )
-        ports = RabbitMQPorts.following(next_free(first + 2), management=False)
+        valkey = Valkey(self._base / "valkey", port=free_port(), password=PASSWORD, durable=False)
+        ports = RabbitMQPorts.following(free_port(30), management=False)
         rabbitmq = RabbitMQ(self._base / "rabbitmq", ports=ports, password=PASSWORD)
         servers = [
             (server, name)

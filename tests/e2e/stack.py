@@ -17,13 +17,13 @@ import asyncpg
 
 from deploy.local.config import SERVICES
 from deploy.local.leftovers import started_at
-from deploy.local.ports import next_free
 from deploy.local.process import children
 from deploy.local.server import listens
 from deploy.local.stack import is_healthy
 from libs.common.db import Connection
 from libs.common.testing import eventually
 from tests import leaks
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Stack:
             **SETTINGS,
             **SHAPES[shape],
             "THOUGHTFLOW_HOME": str(self.home),
-            "THOUGHTFLOW_PORT": str(next_free(24000 + os.getpid() % 100 * 80)),
+            "THOUGHTFLOW_PORT": str(free_port(130)),
         }
         self._environment.pop("MAKELEVEL", None)
         if backup is not None:

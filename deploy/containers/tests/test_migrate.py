@@ -12,10 +12,11 @@ import pytest
 from conftest import PASSWORD
 from deploy.containers.migrate import update
 from deploy.local.config import SERVICES
-from deploy.local.ports import RabbitMQPorts, next_free
+from deploy.local.ports import RabbitMQPorts
 from deploy.local.server import ServerError
 from deploy.local.servers import RabbitMQ
 from deploy.local.stack import WITH_DATABASE
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -24,12 +25,11 @@ pytestmark = pytest.mark.integration
 def rabbitmq() -> Iterator[RabbitMQ]:
     base = Path(tempfile.mkdtemp(prefix="thoughtflow-test-"))
     base.chmod(0o755)
-    ports = RabbitMQPorts.following(next_free(23400))
+    ports = RabbitMQPorts.following(free_port(30))
     server = RabbitMQ(base / "rabbitmq", ports=ports, password=PASSWORD)
-    server.start()
-    server.wait_ready()
-    yield server
-    server.kill()
+    with server:
+        yield server
+        server.kill()
     shutil.rmtree(base)
 
 

@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 
 from deploy.local.config import ROOT
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
+
+PORT = free_port(130)
 
 
 def test_the_demo_starts_a_stack_of_its_own_reaches_pro_and_leaves_nothing(base: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "THOUGHTFLOW_HOME": str(base / "home"),
-        "THOUGHTFLOW_PORT": "22800",
+        "THOUGHTFLOW_PORT": str(PORT),
     }
 
     demo = subprocess.run(
@@ -32,7 +35,7 @@ def test_the_demo_starts_a_stack_of_its_own_reaches_pro_and_leaves_nothing(base:
     assert demo.returncode == 0, demo.stdout + demo.stderr
     steps = [
         "Nothing runs yet: starting a stack for the demo",
-        "PostgreSQL on 127.0.0.1:22810",
+        f"PostgreSQL on 127.0.0.1:{PORT + 10}",
         "Thoughtflow is ready",
         "Sign up",
         "Done: the plan is Pro",

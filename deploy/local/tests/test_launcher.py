@@ -21,10 +21,11 @@ from deploy.local.leftovers import is_alive
 from deploy.local.ports import is_free
 from deploy.local.process import children
 from deploy.local.stack import is_healthy
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 
-PORT = 22600
+PORT = free_port(130)
 NAMES = {
     *("auth", "chat", "chat-2", "ai", "billing", "gateway", "gemini", "stripe"),
     *("postgres", "valkey", "rabbitmq", "epmd"),

@@ -15,18 +15,19 @@ import redis
 
 from deploy.local.accounts import set_up_database
 from deploy.local.leftovers import started_at, wait_until_gone
-from deploy.local.ports import RabbitMQPorts, next_free
+from deploy.local.ports import RabbitMQPorts
 from deploy.local.private_folder import Folder
 from deploy.local.process import NOBODY
 from deploy.local.server import ServerError, answers, package_folder
 from deploy.local.servers import Postgres, RabbitMQ, Valkey
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 def postgres(base: Path) -> Iterator[Postgres]:
-    server = Postgres(base / "postgres", port=next_free(22300), password="secret")
+    server = Postgres(base / "postgres", port=free_port(), password="secret")
     with server:
         yield server
         server.kill()
@@ -111,7 +112,7 @@ def test_root_runs_postgres_as_nobody_also_from_closed_folders(base: Path) -> No
 
 
 def test_a_key_survives_the_kill_of_valkey(base: Path) -> None:
-    with Valkey(base / "valkey", port=next_free(22310), password="secret") as server:
+    with Valkey(base / "valkey", port=free_port(), password="secret") as server:
         with redis.Redis.from_url(server.url) as client:
             client.set("word", "still here")
             client.execute_command("WAITAOF", 1, 0, 2000)
@@ -125,7 +126,7 @@ def test_a_key_survives_the_kill_of_valkey(base: Path) -> None:
 
 
 async def test_a_message_in_a_quorum_queue_survives_the_kill_of_rabbitmq(base: Path) -> None:
-    ports = RabbitMQPorts.following(next_free(22320), management=False)
+    ports = RabbitMQPorts.following(free_port(30), management=False)
     server = RabbitMQ(base / "rabbitmq", ports=ports, password="secret")
     with server:
         async with await aio_pika.connect(server.url) as connection:
@@ -158,12 +159,12 @@ def start_without_probe(server: Postgres) -> None:
     """Start and wait; the probe alone would take the stranger on the port for this server."""
     server.start()
     server._running[-1][1].wait(10)
-    server.port = next_free(22390)
+    server.port = free_port()
     server.wait_ready()
 
 
 def test_a_server_dies_with_the_process_that_started_it(base: Path) -> None:
-    port = next_free(22360)
+    port = free_port()
     script = f"""
 import sys
 from pathlib import Path

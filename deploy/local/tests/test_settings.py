@@ -19,14 +19,15 @@ from deploy.local.port_plan import plan_ports
 from deploy.local.process import Command
 from deploy.local.run_file import RunFile, end_leftovers
 from deploy.local.stack import Programs, Stack
+from tests.ports import free_port
 
-PORT = "22400"
+PORT = free_port(130)
 
 
 def config(base: Path, **values: str) -> Config:
     (base / "home").mkdir(exist_ok=True)
     return read_config(
-        {"THOUGHTFLOW_HOME": str(base / "home"), "THOUGHTFLOW_PORT": PORT, **values},
+        {"THOUGHTFLOW_HOME": str(base / "home"), "THOUGHTFLOW_PORT": str(PORT), **values},
         base / ".env",
     )
 
@@ -136,17 +137,17 @@ def test_the_private_servers_win_over_urls_that_are_set(base: Path) -> None:
     chat = environment(config(base, DATABASE_URL="postgresql://prod/", PORT="1"), "chat")
 
     assert chat["DATABASE_URL"].startswith("postgresql://chat:")
-    assert chat["DATABASE_URL"].endswith("@127.0.0.1:22410/thoughtflow")
-    assert chat["PORT"] == "22402"
+    assert chat["DATABASE_URL"].endswith(f"@127.0.0.1:{PORT + 10}/thoughtflow")
+    assert chat["PORT"] == str(PORT + 2)
 
 
 def test_the_gateway_knows_every_replica_and_no_database(base: Path) -> None:
     gateway = environment(config(base, CHATS="3", GATEWAYS="2"), "gateway-2")
 
     assert gateway["CHAT_URL"] == (
-        "http://127.0.0.1:22402,http://127.0.0.1:22450,http://127.0.0.1:22451"
+        f"http://127.0.0.1:{PORT + 2},http://127.0.0.1:{PORT + 50},http://127.0.0.1:{PORT + 51}"
     )
-    assert gateway["AI_URL"] == "http://127.0.0.1:22403"
+    assert gateway["AI_URL"] == f"http://127.0.0.1:{PORT + 3}"
     assert "DATABASE_URL" not in gateway
 
 
@@ -161,20 +162,20 @@ def test_no_two_services_share_a_password(base: Path) -> None:
 
 def test_a_taken_port_is_left_to_its_owner_and_the_choice_remembered(base: Path) -> None:
     given = config(base)
-    with socket.create_server(("127.0.0.1", 22402)):
+    with socket.create_server(("127.0.0.1", PORT + 2)):
         ports, moved = plan_ports(given)
     again, still_moved = plan_ports(given)
 
-    assert (ports["chat"], moved) == (22500, ["chat"])
-    assert (again["chat"], still_moved) == (22500, ["chat"])
-    assert ports["ai"] == 22403
+    assert (ports["chat"], moved) == (PORT + 100, ["chat"])
+    assert (again["chat"], still_moved) == (PORT + 100, ["chat"])
+    assert ports["ai"] == PORT + 3
 
 
 def test_two_names_never_get_one_port(base: Path) -> None:
     given = config(base)
-    with socket.create_server(("127.0.0.1", 22404)):
+    with socket.create_server(("127.0.0.1", PORT + 4)):
         plan_ports(given)
-    with socket.create_server(("127.0.0.1", 22401)):
+    with socket.create_server(("127.0.0.1", PORT + 1)):
         ports, _ = plan_ports(given)
 
     assert len(set(ports.values())) == len(ports)

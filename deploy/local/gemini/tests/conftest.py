@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +12,9 @@ import pytest
 from google import genai
 from google.genai import types
 
+from tests.ports import free_port
+
 FLASH = "gemini-3.8-flash"
-PORTS = range(21010, 21099)
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,6 @@ class Control:
             assert time.monotonic() < deadline, f"never came true: {calls[-1:]}"
             await asyncio.sleep(0.01)
         return calls[-1]
-
-
-def free_port() -> int:
-    for port in PORTS:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError(f"every port of {PORTS} is taken")
 
 
 def start(port: int, *options: str) -> subprocess.Popen[bytes]:

@@ -9,7 +9,8 @@ import time
 import httpx2
 import pytest
 
-from deploy.local.gemini.tests.conftest import FLASH, Control, free_port, read, sdk, start
+from deploy.local.gemini.tests.conftest import FLASH, Control, read, sdk, start
+from tests.ports import free_port
 
 HELLO = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
 GENERATE = f"/v1/models/{FLASH}:generateContent"

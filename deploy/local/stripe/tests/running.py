@@ -1,11 +1,9 @@
 """An emulator process, a webhook receiver, and the SDK pointed at the one and the other."""
 
 import contextlib
-import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,11 +18,12 @@ import pytest
 import stripe
 from typing_extensions import override
 
+from tests.ports import free_port
+
 T = TypeVar("T")
 SECRET = "whsec_test"
 # stripe 16.1 hands httpx 0.28 its bodies in a deprecated way.
 SDK_WARNING = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-_ports = itertools.cycle(range(21110, 21200))
 
 
 def eventually(probe: Callable[[], T], *, within_s: float = 8) -> T:
@@ -36,23 +35,11 @@ def eventually(probe: Callable[[], T], *, within_s: float = 8) -> T:
     return result
 
 
-def _free_port() -> int:
-    for port in itertools.islice(_ports, 90):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("ports 21110 to 21199 are all taken")
-
-
 class Emulator:
     """The real command in its own process."""
 
     def __init__(self, *, log: Path, state: Path | None, webhook_url: str | None) -> None:
-        port = _free_port()
+        port = free_port()
         command = [sys.executable, "-m", "deploy.local.stripe", "--port", str(port)]
         command += ["--state", str(state)] if state else []
         if webhook_url:
@@ -148,7 +135,7 @@ class Receiver:
             def log_message(self, format: str, *args: Any) -> None:
                 """Keep quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", _free_port()), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
 
     def __enter__(self) -> Self:

@@ -1,7 +1,6 @@
 """Billing and the Stripe emulator, each on a port of its own, so that webhooks travel."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -14,7 +13,6 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 from typing_extensions import override
 
-from deploy.local.ports import next_free
 from deploy.local.stripe.app import create_app as create_emulator
 from libs.common.clock import new_id
 from libs.common.db import Connection
@@ -26,6 +24,7 @@ from services.billing.actions import checkouts, duplicates, support, syncing, ti
 from services.billing.app import create_app
 from services.billing.settings import Settings
 from services.billing.tests.integration.system import SECRET, Billing, Clock, Emulator
+from tests.ports import free_port
 
 
 class _Server(uvicorn.Server):
@@ -64,8 +63,7 @@ class TokensAreUserIds(TokenVerifier):
 @pytest.fixture
 def ports() -> tuple[int, int]:
     """Of billing and of the emulator."""
-    first = 23200 + os.getpid() % 20 * 10  # sessions side by side seldom meet
-    return next_free(first), next_free(first + 5)
+    return free_port(), free_port()
 
 
 @pytest.fixture

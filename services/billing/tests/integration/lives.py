@@ -1,6 +1,6 @@
 """Lives of subscribers, made up of random steps here and at Stripe."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -52,6 +52,7 @@ class Life:
 
     Attributes:
         has_lost: whether webhooks may have been lost.
+        customers: who the user has been at Stripe, those that were deleted there included.
     """
 
     billing: Billing
@@ -61,6 +62,7 @@ class Life:
     user_id: UUID
     session: str | None = None
     has_lost: bool = False
+    customers: set[str] = field(default_factory=set)
 
     @classmethod
     async def begin(
@@ -76,9 +78,7 @@ class Life:
 
     async def customer(self) -> str | None:
         """Return who the user is at Stripe, unless they were deleted there."""
-        found: str | None = await self.conn.fetchval(
-            "SELECT stripe_customer_id FROM customer WHERE user_id = $1", self.user_id
-        )
+        found = await self._known_customer()
         if found and (await self.emulator.api(f"/customers/{found}")).get("deleted"):
             return None
         return found
@@ -86,16 +86,14 @@ class Life:
     async def subscriptions(self) -> list[Any]:
         """Return what Stripe says that the user has subscribed to, newest first."""
         await self._no_outage()  # it is not for those who act at Stripe itself
-        customer = await self.conn.fetchval(
-            "SELECT stripe_customer_id FROM customer WHERE user_id = $1", self.user_id
-        )
-        if customer is None:
-            return []
-        listed = await self.emulator.api(
-            "/subscriptions", customer=customer, status="all", limit="100"
-        )
-        found: list[Any] = listed["data"]
-        return found
+        await self._known_customer()
+        found: list[Any] = []
+        for customer in self.customers:
+            listed = await self.emulator.api(
+                "/subscriptions", customer=customer, status="all", limit="100"
+            )
+            found += listed["data"]
+        return sorted(found, key=lambda each: each["created"], reverse=True)
 
     async def deliver(self) -> None:
         """Let Stripe be well again, and deliver what it holds, in any order."""
@@ -114,13 +112,20 @@ class Life:
 
     async def end(self) -> None:
         """Delete the account, and see that nothing is charged any more."""
-        customer = await self.conn.fetchval(
-            "SELECT stripe_customer_id FROM customer WHERE user_id = $1", self.user_id
-        )
+        customer = await self._known_customer()
         await deletion.forget_user(self.billing.res, UserDeleted(user_id=self.user_id))
         if customer is not None:
             left = await self.emulator.api("/subscriptions", customer=customer, status="all")
             assert {each["status"] for each in left["data"]} <= ENDED
+
+    async def _known_customer(self) -> str | None:
+        """Return who billing takes the user for at Stripe."""
+        found: str | None = await self.conn.fetchval(
+            "SELECT stripe_customer_id FROM customer WHERE user_id = $1", self.user_id
+        )
+        if found is not None:
+            self.customers.add(found)
+        return found
 
     async def _all_applied(self) -> bool:
         sent = (await self.emulator.client.get("/_emulator/webhooks")).json()["deliveries"]

@@ -19,6 +19,8 @@ GRACE = timedelta(days=3)
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
+    # It would hide the life that failed, with which it tells of all that the fixtures hold.
+    pytest.mark.filterwarnings("ignore:Generating overly large repr"),
     pytest.mark.timeout(90 + 3 * RUNS),
 ]
 

@@ -17,15 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.asyncio import Redis
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deploy.local.ports import next_free
 from libs.common import testing
 from libs.common.clock import new_id
 from libs.common.server import Server
 from libs.common.websockets import WEBSOCKETS
 from services.gateway.app import create_app
 from services.gateway.settings import Settings
+from tests.ports import free_port
 
-PORTS = 23400
 DEADLINE_S = 10.0
 OPTIONS: dict[str, Any] = {"timeout_graceful_shutdown": 1} | WEBSOCKETS
 NO_BROKER = "amqp://nobody:nothing@127.0.0.1:9/"
@@ -38,7 +37,7 @@ eventually = partial(testing.eventually, within_s=DEADLINE_S)
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """Serve an app on a free port, as the services are served."""
-    port = next_free(PORTS)
+    port = free_port()
     server = Server(app, host="127.0.0.1", port=port, lifespan="auto", **OPTIONS)
     task = asyncio.create_task(server._serve())
 

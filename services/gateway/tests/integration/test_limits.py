@@ -2,10 +2,10 @@ import asyncio
 
 from redis.asyncio import Redis
 
-from deploy.local.ports import next_free
 from libs.common.clock import new_id
 from services.gateway.store import AdmissionStore
 from services.gateway.tests.integration.conftest import FakeServices, Start
+from tests.ports import free_port
 
 
 async def test_a_burst_passes_the_next_is_refused_and_time_gives_one_back(redis: Redis) -> None:
@@ -98,7 +98,7 @@ async def test_a_revoked_session_is_refused_though_its_token_is_valid(
 
 async def test_without_redis_requests_pass(start_gateway: Start, fakes: FakeServices) -> None:
     headers = {"Authorization": f"Bearer {fakes.token(new_id())}"}
-    gone = f"redis://127.0.0.1:{next_free(23490)}/0"
+    gone = f"redis://127.0.0.1:{free_port()}/0"
     async with start_gateway(redis_url=gone, user_burst=1) as client:
         statuses = [(await client.get("/user/me", headers=headers)).status_code for _ in range(3)]
 
@@ -112,7 +112,7 @@ async def test_a_redis_that_hangs_delays_requests_but_does_not_stop_them(
         await reader.read()
         writer.close()
 
-    port = next_free(23490)
+    port = free_port()
     server = await asyncio.start_server(hang, "127.0.0.1", port)
     headers = {"Authorization": f"Bearer {fakes.token(new_id())}"}
     hanging = f"redis://127.0.0.1:{port}/0"

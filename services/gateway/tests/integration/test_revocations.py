@@ -13,7 +13,6 @@ import pytest
 from faststream.rabbit import RabbitBroker
 from redis.asyncio import Redis
 
-from deploy.local.ports import next_free
 from libs.common.broker import make_brokers
 from libs.common.clock import new_id, utc_now
 from libs.common.errors import SessionRevokedError
@@ -27,6 +26,7 @@ from services.gateway.store import AdmissionStore, RevocationStore, revoked_key
 from services.gateway.tests.integration.conftest import FakeServices, Start, eventually
 from services.gateway.tests.integration.socket_client import Socket, socket_to
 from services.gateway.tests.integration.stage import Event, Stage, all_of, parsed
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 Gateways = list[httpx2.AsyncClient]
@@ -235,7 +235,7 @@ async def test_a_revocation_is_kept_for_as_long_as_tokens_live_and_no_longer(
 
 
 async def test_who_heard_of_it_refuses_the_session_without_redis() -> None:
-    gone = MultiplexedRedis(f"redis://127.0.0.1:{next_free(23490)}/0", timeout_s=0.2)
+    gone = MultiplexedRedis(f"redis://127.0.0.1:{free_port()}/0", timeout_s=0.2)
     sessions, any_number = Sessions(), Limit("any", 0, 1)
     limiter = Limiter(
         AdmissionStore(gone),

@@ -12,11 +12,11 @@ from pathlib import Path
 import httpx2
 from redis.asyncio import Redis
 
-from deploy.local.ports import next_free
 from libs.common.clock import new_id
 from libs.common.replies import Entry, ReplyWriter, stream_key
 from libs.common.server import GRACEFUL_S
 from services.gateway.tests.integration.conftest import NO_BROKER, FakeServices, eventually
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[4]
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[4]
 @asynccontextmanager
 async def process(redis_url: str, services_port: int) -> AsyncIterator[tuple[int, int]]:
     """A gateway's pid and port."""
-    port = next_free(23480)
+    port = free_port()
     services = f"http://127.0.0.1:{services_port}"
     environment = {
         "PATH": os.environ["PATH"],

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from deploy.local.ports import next_free
 from libs.common.errors import ThoughtflowError
 from services.gateway.errors import (
     BrokenAnswerError,
@@ -21,6 +20,7 @@ from services.gateway.tests.integration.wire import (
     upstream_to,
 )
 from services.gateway.upstream import UpstreamRequest
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(("method", "is_repeated"), [("GET", True), ("POST", False)])
@@ -79,7 +79,7 @@ async def test_a_service_that_is_silent_is_a_gateway_timeout() -> None:
 
 
 async def test_an_address_that_refuses_is_passed_over() -> None:
-    dead = (LOCALHOST, next_free(23480))
+    dead = (LOCALHOST, free_port())
     async with raw_server(answering(OK)) as address, upstream_to(dead, address) as upstream:
         results = [await ask(upstream) for _ in range(4)]
 
@@ -98,7 +98,7 @@ async def test_several_addresses_take_turns() -> None:
 
 
 async def test_with_nobody_there_the_error_names_no_address() -> None:
-    port = next_free(23480)
+    port = free_port()
     async with upstream_to((LOCALHOST, port)) as upstream:
         with pytest.raises(ServiceUnavailableError) as caught:
             await ask(upstream)

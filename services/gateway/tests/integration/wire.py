@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from deploy.local.ports import next_free
 from services.gateway.upstream import Upstream, UpstreamRequest
+from tests.ports import free_port
 
 GET = UpstreamRequest("GET", b"/", b"")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -29,7 +29,7 @@ async def raw_server(handle: Handler) -> AsyncIterator[tuple[str, int]]:
         finally:
             writer.close()
 
-    port = next_free(23450)
+    port = free_port()
     server = await asyncio.start_server(on_connection, LOCALHOST, port)
     try:
         yield LOCALHOST, port
