@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.test_settings import STRONG, VALUES
-from tests.contracts.tree import ROOT
+from tests.contracts.tree import ROOT, SETTINGS, STRONG
 
 CASES = [
     ("auth", "AUTH_SECRET", None),
@@ -27,7 +26,7 @@ def test_production_does_not_start_without_a_secret_or_with_a_known_one(
     tmp_path: Path, service: str, name: str, value: str | None
 ) -> None:
     """W2: missing, empty, a placeholder or a default: one line names it, and not its value."""
-    environment = {key.upper(): text for key, text in VALUES[service].items()}
+    environment = {key.upper(): text for key, text in SETTINGS[service].items()}
     environment |= {"OTP_SENDER": "smtp", "SMTP_URL": f"smtps://mail:{STRONG}@127.0.0.1"}
     environment |= {"SMTP_FROM": "codes@example.com", "PATH": os.environ["PATH"]}
     environment |= {"PYTHONPATH": str(ROOT), "ENVIRONMENT": "production"}
