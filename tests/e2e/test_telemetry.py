@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.local.config import SERVICES
 from libs.common.clock import new_id
 from libs.common.testing import eventually
-from tests.contracts.queries import QUERIES, words
+from tests.contracts.queries import QUERIES, names
 from tests.e2e.person import Person
 from tests.e2e.stack import Stack, service_of
 
@@ -104,7 +104,7 @@ async def test_the_running_services_tell_all_that_dashboards_and_alerts_ask_for(
                 public = await prometheus.get(f"{each['url']}/metrics")
                 assert public.status_code == 404
 
-    asked = set().union(*(words(query) for query in QUERIES.values()))
-    wanted = {name for name in asked if name.startswith(("thoughtflow_", "process_"))}
+    asked = set().union(*(names(query).metrics for query in QUERIES.values()))
+    wanted = {each for each in asked if each.startswith(("thoughtflow_", "process_"))}
     assert len(wanted) > 20
     assert wanted <= told
