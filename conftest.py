@@ -20,7 +20,8 @@ from redis.asyncio import Redis
 
 from deploy.local.accounts import set_up_database
 from deploy.local.ports import RabbitMQPorts
-from deploy.local.servers import Postgres, RabbitMQ, Valkey
+from deploy.local.rabbitmq import RabbitMQ
+from deploy.local.servers import Postgres, Valkey
 from libs.common.db import Connection
 from tests.ports import free_port
 

@@ -9,8 +9,9 @@ from deploy.local.config import ROOT, SERVICES, Config
 from deploy.local.passwords import Passwords
 from deploy.local.ports import RabbitMQPorts
 from deploy.local.process import Command
+from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.server import answers
-from deploy.local.servers import Postgres, RabbitMQ, Valkey
+from deploy.local.servers import Postgres, Valkey
 
 WITH_DATABASE = ("auth", "chat", "ai", "billing")
 

@@ -13,8 +13,8 @@ from conftest import PASSWORD
 from deploy.containers.migrate import update
 from deploy.local.config import SERVICES
 from deploy.local.ports import RabbitMQPorts
+from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.server import ServerError
-from deploy.local.servers import RabbitMQ
 from deploy.local.stack import WITH_DATABASE
 from tests.ports import free_port
 

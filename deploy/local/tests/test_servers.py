@@ -18,8 +18,9 @@ from deploy.local.leftovers import started_at, wait_until_gone
 from deploy.local.ports import RabbitMQPorts
 from deploy.local.private_folder import Folder
 from deploy.local.process import NOBODY
+from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.server import ServerError, answers, package_folder
-from deploy.local.servers import Postgres, RabbitMQ, Valkey
+from deploy.local.servers import Postgres, Valkey
 from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
