@@ -1,8 +1,14 @@
-"""The services' accounts in PostgreSQL and RabbitMQ, as little as each of them needs."""
+"""The services' accounts in PostgreSQL and RabbitMQ, as little as each of them needs.
+
+`python -m deploy.local.accounts database|broker`, with the administrator's URL and what else it
+takes in its environment: the launcher need not have the libraries for it.
+"""
 
 import asyncio
 import base64
 import json
+import os
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -96,3 +102,23 @@ def _send(request: urllib.request.Request) -> None:
             if time.monotonic() > deadline:
                 raise ServerError("RabbitMQ's management API does not answer") from problem
             time.sleep(0.1)
+
+
+def main() -> None:
+    """Make the accounts of PASSWORDS, a JSON object, and exit with 1 if that fails."""
+    environment = os.environ
+    passwords = json.loads(environment["PASSWORDS"])
+    if sys.argv[1] == "database":
+        making = set_up_database(environment["POSTGRES_URL"], passwords)
+    else:
+        making = set_up_broker(
+            environment["MANAGEMENT_URL"], environment["RABBITMQ_PASSWORD"], passwords
+        )
+    try:
+        asyncio.run(making)
+    except ServerError as problem:
+        sys.exit(str(problem))
+
+
+if __name__ == "__main__":
+    main()

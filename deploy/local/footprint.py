@@ -36,6 +36,8 @@ def show(config: Config) -> int:
         say(f"Nothing runs in {config.home}. Start it: make run")
         return 1
     pids = {"launcher": running[0]} | {each["name"]: each["pid"] for each in content["processes"]}
+    if "fork_server" in content:
+        pids["fork server"] = content["fork_server"]["pid"]
     named = set(pids.values())
     memory = {name: pss(tree(pid, without=named)) for name, pid in pids.items()}
     good = _table("memory (PSS)", memory, MEMORY_TARGET_MB)

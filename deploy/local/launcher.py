@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from deploy.local import accounts
-from deploy.local.process import Command, kill, spawn
+from deploy.local.forks import ForkServer
+from deploy.local.process import Command, Process, kill, spawn
 from deploy.local.run_file import RunFile
 from deploy.local.server import Server, listens
 from deploy.local.stack import Stack, is_healthy, speaks_http
@@ -23,6 +23,7 @@ class Launcher:
     def __init__(self, stack: Stack, run_file: RunFile) -> None:
         self._stack = stack
         self._run_file = run_file
+        self._forks = ForkServer(stack.fork_server(), run_file)
         self._servers: list[Child] = []
         self._emulators: list[Child] = []
         self._services: list[Child] = []
@@ -50,6 +51,7 @@ class Launcher:
         """Stop everything: the services, then what they use."""
         await self._stop_group("services", self._services)
         await self._stop_group("emulators and servers", [*self._emulators, *self._servers])
+        self._forks.stop()
 
     def kill(self) -> None:
         """Kill everything at once."""
@@ -84,11 +86,7 @@ class Launcher:
 
     async def _start_rabbitmq(self) -> None:
         await self._start_server(self._stack.rabbitmq)
-        await accounts.set_up_broker(
-            self._stack.rabbitmq.management_url,
-            self._stack.rabbitmq.password,
-            self._stack.broker_passwords(),
-        )
+        await self._run(self._stack.broker_accounts())
 
     async def _start_valkey(self) -> None:
         await self._start_server(self._stack.valkey)
@@ -96,9 +94,8 @@ class Launcher:
     async def _start_database(self) -> None:
         await self._start_server(self._stack.postgres)
         started = time.monotonic()
-        passwords = self._stack.database_passwords()
-        await accounts.set_up_database(self._stack.postgres.url, passwords)
-        await _all(*(_migrate(command) for command in self._stack.migrations()))
+        await self._run(self._stack.database_accounts())
+        await _all(*(self._run(command) for command in self._stack.migrations()))
         progress("database", "roles, schemas and migrations", time.monotonic() - started)
 
     async def _start_emulators(self) -> None:
@@ -114,13 +111,31 @@ class Launcher:
         progress(child.command.name, where, time.monotonic() - started)
 
     def _child(self, command: Command, probe: Callable[[int], bool]) -> Child:
-        return Child(command, partial(probe, command.port), self._run_file)
+        return Child(command, self._forks.start, partial(probe, command.port), self._run_file)
 
     def _child_of(self, group: list[Child], command: Command, probe: Callable[[], bool]) -> Child:
         command = replace(command, log=self._stack.log(command.name))
-        child = Child(command, probe, self._run_file)
+        child = Child(command, _spawn, probe, self._run_file)
         group.append(child)
         return child
+
+    async def _run(self, command: Command) -> None:
+        """Run a program that comes to an end: of accounts, of migrations.
+
+        Raises:
+            StartError: it failed.
+            ServerError: it could not be started.
+        """
+        command.log.unlink(missing_ok=True)
+        process = await self._forks.start(command)
+        try:
+            code = await exit_code(process)
+        finally:
+            kill(process)
+        if code:
+            raise StartError(
+                f"{command.name} failed, see {command.log}:\n{last_lines(command, 12)}"
+            )
 
 
 async def _all(*steps: Coroutine[Any, Any, None]) -> None:
@@ -133,17 +148,5 @@ async def _all(*steps: Coroutine[Any, Any, None]) -> None:
         raise failures.exceptions[0] from None
 
 
-async def _migrate(command: Command) -> None:
-    """Run a service's migration.
-
-    Raises:
-        StartError: it failed.
-    """
-    command.log.unlink(missing_ok=True)
-    process = spawn(command)
-    try:
-        code = await exit_code(process)
-    finally:
-        kill(process)
-    if code:
-        raise StartError(f"{command.name} failed, see {command.log}:\n{last_lines(command, 12)}")
+async def _spawn(command: Command) -> Process:
+    return spawn(command)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 CHILD = Path(__file__).with_name("child.py")
 NOBODY = 65534
@@ -49,7 +50,22 @@ class Command:
         return [*wrapper, str(os.getpid()), str(int(self.death_signal)), str(self.uid), *self.argv]
 
 
-def spawn(command: Command) -> "subprocess.Popen[bytes]":
+class Process(Protocol):
+    """A started process; `subprocess.Popen` is one."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit code, minus the signal's number, or none while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, and return what `poll` does."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal; nothing happens if it is gone."""
+
+
+def spawn(command: Command, *, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
     """Start a command in a session of its own, so that Ctrl-C in the terminal does not reach it.
 
     Call it from a thread that lives as long as the program should: the kernel takes the end of the
@@ -61,7 +77,7 @@ def spawn(command: Command) -> "subprocess.Popen[bytes]":
             command.wrapped(),
             cwd=command.cwd,
             env=dict(command.env),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -79,7 +95,7 @@ def end(process: "subprocess.Popen[bytes]", command: Command) -> int:
     return process.wait()
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
+def kill(process: Process) -> None:
     """Kill a process and what it started, at once; nothing happens if it is gone."""
     if process.poll() is None:
         for pid in [*children(process.pid), process.pid]:

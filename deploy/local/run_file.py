@@ -35,8 +35,8 @@ class RunFile:
 
     def __init__(self, path: Path, launcher: int, urls: dict[str, str]) -> None:
         self._path = path
-        self._head = {
-            "launcher": {"pid": launcher, "ticks": started_at(launcher)},
+        self._head: dict[str, Any] = {
+            "launcher": _identity(launcher),
             "ready": False,
             "urls": urls,
         }
@@ -54,6 +54,11 @@ class RunFile:
             started_at=round(time.time(), 3),
             ticks=started_at(pid) or 0,
         )
+        self._write()
+
+    def fork_server_started(self, pid: int) -> None:
+        """Note the process that forks the services, which is none of the stack's own."""
+        self._head["fork_server"] = _identity(pid)
         self._write()
 
     def ended(self, name: str) -> None:
@@ -75,6 +80,10 @@ class RunFile:
         processes = [asdict(entry) for entry in self._entries.values()]
         write_private(partial, json.dumps({**self._head, "processes": processes}, indent=2) + "\n")
         partial.rename(self._path)
+
+
+def _identity(pid: int) -> dict[str, int | None]:
+    return {"pid": pid, "ticks": started_at(pid)}
 
 
 def read_run_file(path: Path) -> dict[str, Any] | None:

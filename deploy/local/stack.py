@@ -1,5 +1,6 @@
 """The table of processes: what each of them is, and the environment it gets."""
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from deploy.local.config import ROOT, SERVICES, Config
 from deploy.local.passwords import Passwords
 from deploy.local.ports import RabbitMQPorts
+from deploy.local.preload import LIBRARIES
 from deploy.local.process import Command
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.server import answers
@@ -87,6 +89,22 @@ class Stack:
             commands.append(stripe)
         return commands
 
+    def fork_server(self) -> Command:
+        """Return what forks services and emulators.
+
+        What Python, its libraries and the C library read from the environment when they start, they
+        read from the user's.
+        """
+        return Command(
+            name="fork-server",
+            argv=[sys.executable, "-m", "deploy.local.fork_server", *LIBRARIES],
+            cwd=ROOT,
+            env={**self.config.environment, "PYTHONUNBUFFERED": "1"},
+            log=self.log("fork-server"),
+            port=0,
+            url="",
+        )
+
     def services(self) -> list[Command]:
         """Return every replica of every service, the gateways last."""
         return [
@@ -118,6 +136,23 @@ class Stack:
             for service in WITH_DATABASE
         ]
 
+    def database_accounts(self) -> Command:
+        """Return what makes the roles and schemas of the services."""
+        env = {
+            "POSTGRES_URL": self.postgres.url,
+            "PASSWORDS": json.dumps(self.database_passwords()),
+        }
+        return self._accounts("database", env, self.ports["postgres"])
+
+    def broker_accounts(self) -> Command:
+        """Return what makes the services' accounts in RabbitMQ."""
+        env = {
+            "MANAGEMENT_URL": self.rabbitmq.management_url,
+            "RABBITMQ_PASSWORD": self.rabbitmq.password,
+            "PASSWORDS": json.dumps(self.broker_passwords()),
+        }
+        return self._accounts("broker", env, self.ports["management"])
+
     def database_passwords(self) -> dict[str, str]:
         """Return the password of each database role."""
         return {service: self._passwords[f"postgres_{service}"] for service in WITH_DATABASE}
@@ -143,6 +178,18 @@ class Stack:
             port=self.ports[name],
             url=self._http(name),
             what=what,
+        )
+
+    def _accounts(self, server: str, env: Mapping[str, str], port: int) -> Command:
+        name = f"{server}-accounts"
+        return Command(
+            name=name,
+            argv=[sys.executable, "-m", "deploy.local.accounts", server],
+            cwd=ROOT,
+            env=env,
+            log=self.log(name),
+            port=port,
+            url="",
         )
 
     def _environment(self, name: str, service: str) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
-from deploy.local.process import Command, kill, spawn
+from deploy.local.process import Command, Process, kill
 from deploy.local.run_file import RunFile
+from deploy.local.server import ServerError
 from deploy.local.terminal import say
 
 POLL_S = 0.1
@@ -15,6 +16,9 @@ FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 10.0
 STABLE_S = 30.0  # one that lived this long starts again without a wait
 HOPELESS = 3  # deaths before it was ever ready: then its settings are bad, not its luck
+
+Start: TypeAlias = Callable[[Command], Awaitable[Process]]
+"""Starts a command; raises `ServerError` if it cannot now."""
 
 
 class StartError(RuntimeError):
@@ -24,12 +28,16 @@ class StartError(RuntimeError):
 class Child:
     """A supervised process."""
 
-    def __init__(self, command: Command, probe: Callable[[], bool], run_file: RunFile) -> None:
+    def __init__(
+        self, command: Command, start: Start, probe: Callable[[], bool], run_file: RunFile
+    ) -> None:
         self.command = command
         self.deaths_before_ready = 0
+        self._start = start
         self._probe = probe
         self._run_file = run_file
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
+        self._starting = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._was_ready = False
         self._task: asyncio.Task[None] | None = None
@@ -59,7 +67,8 @@ class Child:
     async def stop(self) -> None:
         """Ask it to end, kill it if it does not in its time; returns when it is gone."""
         self._stopping.set()
-        process = self._process
+        async with self._starting:  # what is just being born has no pid yet
+            process = self._process
         if process is not None and process.poll() is None:
             process.send_signal(self.command.stop_signal)
             try:
@@ -80,29 +89,39 @@ class Child:
     async def _supervise(self) -> None:
         delay = FIRST_DELAY_S
         while not self._stopping.is_set():
-            self._process = spawn(self.command)
             started = time.monotonic()
-            self._run_file.started(self.command, self._process.pid)
-            code = await exit_code(self._process)
+            how = await self._live()
             if self._stopping.is_set():
                 break
             if time.monotonic() - started > STABLE_S:
                 delay = FIRST_DELAY_S
-            self._report(code, delay)
+            self._report(how, delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
             delay = min(delay * 2, LONGEST_DELAY_S)
         self._run_file.ended(self.command.name)
 
-    def _report(self, code: int, delay: float) -> None:
+    async def _live(self) -> str:
+        """Start the process, wait for its end, and return how it came."""
+        async with self._starting:
+            if self._stopping.is_set():
+                return "was stopped"
+            try:
+                self._process = await self._start(self.command)
+            except ServerError as problem:
+                return f"did not start: {problem}"
+        self._run_file.started(self.command, self._process.pid)
+        code = await exit_code(self._process)
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    def _report(self, how: str, delay: float) -> None:
         self.deaths_before_ready += not self._was_ready
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         last = last_lines(self.command, 1)
         words = f"{self.command.name} {how}, starts again in {delay:g} s"
         say(f"  {words}. Its last line: {last}" if last else f"  {words}", mood="bad")
 
 
-async def exit_code(process: "subprocess.Popen[bytes]") -> int:
+async def exit_code(process: Process) -> int:
     """Wait for the end of a process, and return its exit code, or minus the signal's number."""
     while (code := process.poll()) is None:  # noqa: ASYNC110 - else a thread per process
         await asyncio.sleep(POLL_S)

@@ -26,10 +26,8 @@ from tests.ports import free_port
 pytestmark = pytest.mark.integration
 
 PORT = free_port(130)
-NAMES = {
-    *("auth", "chat", "chat-2", "ai", "billing", "gateway", "gemini", "stripe"),
-    *("postgres", "valkey", "rabbitmq", "epmd"),
-}
+FORKED = {"auth", "chat", "chat-2", "ai", "billing", "gateway", "gemini", "stripe"}
+NAMES = FORKED | {"postgres", "valkey", "rabbitmq", "epmd"}
 
 
 class Launched:
@@ -142,13 +140,18 @@ async def test_a_stack_survives_the_kill_of_its_parts_and_of_its_launcher(base: 
         assert_no_process_shows_a_secret(run)
         assert_second_launcher_is_refused(run)
         assert_killed_child_comes_back(run)
+        assert_all_come_back_after_their_fork_server(run)
         assert run.command("status").returncode == 0
         assert run.command("reset").returncode == 1
         await query(run, "CREATE TABLE kept AS SELECT 'still here' AS word")
         run.processes()
+        fork_server = run.run_file()["fork_server"]
         run.process.kill()
         run.process.wait()
         run.assert_nothing_is_left()
+        eventually(
+            lambda: not is_alive(**fork_server), "end of the fork server", lambda: fork_server
+        )
 
     with launched(base) as run:
         run.wait_for("Thoughtflow is ready")
@@ -208,6 +211,26 @@ def assert_killed_child_comes_back(run: Launched) -> None:
         "new chat-2",
         run.said,
     )
+
+
+def assert_all_come_back_after_their_fork_server(run: Launched) -> None:
+    before = {name: run.processes()[name] for name in FORKED}
+    servers = {name: pid_of(run, name) for name in NAMES - FORKED}
+    os.kill(run.run_file()["fork_server"]["pid"], signal.SIGKILL)
+    eventually(
+        lambda: all(
+            pid_of(run, name) != entry["pid"] and is_healthy(entry["port"])
+            for name, entry in before.items()
+        ),
+        "other processes for all that it had started",
+        run.said,
+    )
+    assert not [entry for entry in before.values() if is_alive(entry["pid"], entry["ticks"])]
+    assert {name: pid_of(run, name) for name in servers} == servers
+
+
+def pid_of(run: Launched, name: str) -> int:
+    return int(run.processes()[name]["pid"])
 
 
 def test_a_bad_setting_is_shown_and_ends_the_start(base: Path) -> None:

@@ -122,6 +122,7 @@ def test_no_command_line_holds_a_secret(base: Path) -> None:
         given = config(base, **values)
         made = stack(given)
         commands = [*made.emulators(), *made.services(), *made.migrations()]
+        commands += [made.database_accounts(), made.broker_accounts(), made.fork_server()]
         for server in (made.postgres, made.valkey, made.rabbitmq):
             commands += server.commands()
         kept = json.loads((given.home / "secrets.json").read_text(encoding="utf-8"))
