@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from deploy.local.fork_server import Program
 from deploy.local.leftovers import is_alive, started_at
-from deploy.local.process import Command, end, kill, spawn
+from deploy.local.process import Command, end, spawn
 from deploy.local.run_file import RunFile
 from deploy.local.server import ServerError
 from deploy.local.supervisor import last_lines
@@ -134,7 +134,8 @@ class ForkServer:
         asyncio.get_running_loop().remove_reader(self._connection.fileno())
         self._connection.close()
         self._connection = None
-        kill(self._process)
+        self._process.kill()
+        self._process.wait()
         last = last_lines(self._command, 1)
         problem = f"the fork server ended, see {self._command.log}. Its last line: {last}"
         for answer in self._awaited.values():

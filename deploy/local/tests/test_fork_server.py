@@ -119,6 +119,7 @@ async def test_a_forked_program_finds_what_a_started_one_finds(
     forked = replace(program(SHOW), argv=argv)
     started = replace(forked, log=tmp_path / "started.log")
 
+    await forks.start(program("import time; time.sleep(60)", "another"))
     assert await asyncio.to_thread(spawn(started).wait) == 0
     expected: dict[str, Any] = json.loads(started.log.read_text())
     found: dict[str, Any] = json.loads(await forks.run(forked))
@@ -206,6 +207,22 @@ async def test_programs_die_with_their_server_and_the_next_one_has_another(
     assert children(forks.pid()) == [again.pid]
 
 
+async def test_a_program_counts_as_running_until_it_is_gone_whatever_became_of_its_server(
+    forks: Forks, program: Program
+) -> None:
+    ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    command = program(ignore + "print('here', flush=True); time.sleep(60)")
+    process = await forks.start(replace(command, death_signal=signal.SIGTERM))
+    await eventually(partial(has_written, command))
+
+    os.kill(forks.pid(), signal.SIGKILL)
+    await eventually(partial(is_noticed, forks))
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+
+    assert await exit_code(process) == -signal.SIGKILL
+
+
 async def test_nothing_outlives_a_server_that_is_stopped(forks: Forks, program: Program) -> None:
     process = await forks.start(program("import time; time.sleep(60)"))
 
@@ -264,6 +281,10 @@ async def test_the_list_of_processes_shows_the_program(forks: Forks, program: Pr
     await eventually(partial(has_written, command))
 
     assert arguments_of(process.pid) == ["python", "-m", "program"]
+
+
+async def is_noticed(forks: Forks) -> bool:
+    return forks._connection is None
 
 
 def arguments_of(pid: int) -> list[str]:
