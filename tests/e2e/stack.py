@@ -48,9 +48,14 @@ SETTINGS = {
 
 
 class Stack:
-    """One run after the other of the system, in a home of its own."""
+    """One run after the other of the system, in a home of its own.
 
-    def __init__(self, shape: str, *, backup: Path | None = None) -> None:
+    Attributes:
+        source: the code that the next `start` runs.
+    """
+
+    def __init__(self, shape: str, *, backup: Path | None = None, source: Path = ROOT) -> None:
+        self.source = source
         self.home = Path(tempfile.mkdtemp(prefix="thoughtflow-e2e-"))
         self.home.chmod(0o755)
         self.log = self.home / "run.log"
@@ -72,7 +77,7 @@ class Stack:
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local", "run"],
-                cwd=ROOT,
+                cwd=self.source,
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -199,9 +204,13 @@ class Stack:
         finally:
             await conn.close()
 
-    def stop(self) -> int:
+    def shut_down(self) -> int:
+        """End it in order, as Ctrl-C does; its home stays."""
         self._process.send_signal(signal.SIGINT)
-        code = self._process.wait(60)
+        return self._process.wait(60)
+
+    def stop(self) -> int:
+        code = self.shut_down()
         for path in self.logs():
             leaks.heard(f"{path.stem} of {self.home.name}", path.read_text(errors="replace"))
         shutil.rmtree(self.home, ignore_errors=True)
