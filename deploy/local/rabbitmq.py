@@ -110,7 +110,9 @@ class RabbitMQ(Server):
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-kernel inet_dist_use_interface {127,0,0,1}"
                 " +sbwt none +sbwtdcpu none +sbwtdio none"  # no spinning while idle
-                " +SDio 2 +MMmcs 0"  # fewer threads with heaps of their own; freed is given back
+                # Each thread has heaps of its own: two for each core, and ten for files, are many
+                # for one developer. What is freed is given back at once.
+                " +S 2:2 +SDcpu 1:1 +SDio 2 +MMmcs 0"
             ),
             "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node instead of its parent
             "ERL_CRASH_DUMP": f"{base}/log/erl_crash.dump",
