@@ -56,6 +56,16 @@ class Brokers:
             await self.consume.stop()
             await self.publish.stop()
 
+    async def ask(self) -> None:
+        """Ask RabbitMQ for an answer over each connection; hangs for as long as it does.
+
+        Raises:
+            aiormq.exceptions.AMQPError, OSError, RuntimeError: it is away.
+        """
+        for broker in (self.publish, self.consume):
+            exchange = await broker.declare_exchange(topology.EVENTS)  # remembered: asks nobody
+            await exchange.declare()
+
 
 def make_brokers(url: str, *, service: str, prefetch: int) -> Brokers:
     """Return the unstarted connections of `service`, named after it in the management UI."""
