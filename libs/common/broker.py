@@ -22,6 +22,10 @@ from libs.common.errors import ThoughtflowError
 log = structlog.stdlib.get_logger()
 ATTEMPT = "x-attempt"
 RECONNECT_S = 1.0
+HEARTBEAT_S = 10
+"""Seconds after which, at most twice of it, RabbitMQ gives the deliveries of a silent process to
+others; we take three times as long to give a silent RabbitMQ up."""
+
 _OUTAGES = (*OUTAGES, RedisConnectionError, RedisTimeoutError)
 
 
@@ -70,14 +74,14 @@ class Brokers:
 def make_brokers(url: str, *, service: str, prefetch: int) -> Brokers:
     """Return the unstarted connections of `service`, named after it in the management UI."""
     publish = RabbitBroker(
-        f"{url}?name={service}.publish",
+        f"{url}?name={service}.publish&heartbeat={HEARTBEAT_S}",
         app_id=service,
         logger=None,
         reconnect_interval=RECONNECT_S,
         default_channel=Channel(publisher_confirms=True, on_return_raises=True),
     )
     consume = RabbitBroker(
-        f"{url}?name={service}.consume",
+        f"{url}?name={service}.consume&heartbeat={HEARTBEAT_S}",
         app_id=service,
         logger=None,
         reconnect_interval=RECONNECT_S,
