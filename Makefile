@@ -84,7 +84,7 @@ lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds
 	echo 'uv~=0.13.9' | $(compile) --output-file requirements/uv.txt -
 
 ##@ Test it
-.PHONY: test test-unit test-integration test-contracts test-e2e test-nightly test-chaos test-outages
+.PHONY: test test-unit test-integration test-contracts test-e2e test-nightly test-chaos
 test: .installed-dev ## Run every test but chaos; six groups side by side, each with servers of its own
 	@$(MAKE) --no-print-directory --jobs 6 --output-sync=line --keep-going \
 		.test-accounts .test-billing .test-live .test-local .test-model .test-whole
@@ -112,16 +112,12 @@ test-contracts: .installed-dev ## Check events, SQL and layout
 test-e2e: .installed-dev ## Run the tests of the whole system
 	$(bin)/python -m pytest -m "e2e and not chaos"
 
-waiting := tests/e2e/test_outages.py tests/e2e/test_frozen.py
 test-nightly: .installed-dev ## Live 1,000 random lives of subscribers, not 50
 	PROPERTY_RUNS=1000 $(bin)/python -m pytest --quiet --no-header \
 		services/billing/tests/integration/test_lives.py
 
-test-chaos: .installed-dev ## Kill and restart what runs, under load; 4 minutes
-	$(bin)/python -m pytest --quiet --no-header -m chaos $(waiting:%=--ignore=%) tests/e2e
-
-test-outages: .installed-dev ## Freeze, hang and cut off what runs, under load; 5 minutes
-	$(bin)/python -m pytest --quiet --no-header -m chaos $(waiting)
+test-chaos: .installed-dev ## Kill, restart and freeze what runs, under load; 10 minutes
+	$(bin)/python -m pytest --quiet --no-header -m chaos tests/e2e
 
 ##@ Check what it is made of
 .PHONY: audit sbom licenses
