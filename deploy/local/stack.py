@@ -146,10 +146,14 @@ class Stack:
 
     def _environment(self, name: str, service: str) -> dict[str, str]:
         """Return a service's environment: our defaults, then the user's values, then our URLs."""
+        metrics = (
+            {"METRICS_PORT": str(self.ports[f"{name}-metrics"])} if service == "gateway" else {}
+        )
         return {
             **self._defaults(),
             **self.config.environment,
             **self._private_urls(service),
+            **metrics,
             "HOST": "127.0.0.1",
             "PORT": str(self.ports[name]),
             "PYTHONUNBUFFERED": "1",

@@ -11,6 +11,7 @@ import structlog
 from faststream import BaseMiddleware
 from faststream.exceptions import RejectMessage
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage
+from opentelemetry.trace import SpanKind
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from typing_extensions import override
@@ -18,6 +19,8 @@ from typing_extensions import override
 from libs.common import topology
 from libs.common.db import OUTAGES
 from libs.common.errors import ThoughtflowError
+from libs.common.metrics import count_delivery
+from libs.common.tracing import HEADER, traced
 
 log = structlog.stdlib.get_logger()
 ATTEMPT = "x-attempt"
@@ -103,6 +106,11 @@ def _retrying(publish: RabbitBroker, service: str) -> type[BaseMiddleware[Any, A
 
         @override
         async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
+            parent = msg.headers.get(HEADER)
+            with traced(f"{service} process", SpanKind.CONSUMER, parent):
+                await self._consume(call_next, msg)
+
+        async def _consume(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> None:
             started = perf_counter()
             outcome = "dead"
             try:
@@ -111,12 +119,14 @@ def _retrying(publish: RabbitBroker, service: str) -> type[BaseMiddleware[Any, A
                 outcome = "cancelled"  # the connection is lost: RabbitMQ delivers it again
                 raise
             finally:
+                seconds = perf_counter() - started
+                count_delivery(msg.raw_message.type, outcome, seconds)
                 log.info(
                     "delivery",
                     type=msg.raw_message.type,
                     event_id=msg.message_id,
                     outcome=outcome,
-                    duration_ms=round((perf_counter() - started) * 1000, 1),
+                    duration_ms=round(seconds * 1000, 1),
                 )
 
     return Retrying

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import structlog
+from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,6 +23,8 @@ from libs.common.errors import (
     UnavailableError,
     UnsupportedMediaError,
 )
+from libs.common.metrics import count_refusal, count_request, method_label
+from libs.common.tracing import HEADER, traced
 
 log = structlog.stdlib.get_logger()
 MAX_BODY = 1 << 20
@@ -29,6 +32,7 @@ MAX_BODY = 1 << 20
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PROBLEM = b"application/problem+json"
+METRICS_PATH = "/metrics"
 _DEFAULTS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
@@ -55,17 +59,23 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = perf_counter()
-        request_id = request_id_of(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        request_id = request_id_of(headers)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 0
+        name = method_label(scope["method"])
+        with traced(name, SpanKind.SERVER, headers.get(HEADER)):
+            await self._answer(scope, receive, send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        started = perf_counter()
+        status, head_at = 0, 0.0
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, head_at
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, head_at = message["status"], perf_counter()
                 given = message["headers"]
                 present = {name for name, _ in given}
                 message["headers"] = [
@@ -79,16 +89,19 @@ class Edge:
             await self._serve(scope, receive, send_marked)
         except Exception as exc:  # noqa: BLE001 - the outermost layer: every request gets an answer
             error = _translated(exc)
+            count_refusal(error)
             if status == 0:
                 await send_problem(send_marked, error, request_id)
         finally:
-            if not scope["path"].startswith("/health/"):
+            if not _is_probe(scope["path"]):
+                route, ended = self._route(scope), perf_counter()
+                count_request(scope["method"], route, status, (head_at or ended) - started)
                 log.info(
                     "request",
                     method=scope["method"],
-                    route=self._route(scope),
+                    route=route,
                     status=status,
-                    duration_ms=round((perf_counter() - started) * 1000, 1),
+                    duration_ms=round((ended - started) * 1000, 1),
                 )
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,6 +118,11 @@ class Edge:
         if (scope["method"], scope["path"]) in self._direct:
             return str(scope["path"])
         return getattr(scope.get("route"), "path", None)
+
+
+def _is_probe(path: str) -> bool:
+    """Tell whether nobody's request but a machine's look at us is at that path."""
+    return path.startswith("/health/") or path == METRICS_PATH
 
 
 def _translated(exc: Exception) -> ThoughtflowError:

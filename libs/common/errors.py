@@ -92,6 +92,15 @@ class ApiKeyInvalidError(UnauthenticatedError):
         super().__init__("this API key is not valid; make another at POST /user/me/api-key")
 
 
+class ApiKeyExpiredError(UnauthenticatedError):
+    """The API key is too old."""
+
+    code = "api_key_expired"
+
+    def __init__(self) -> None:
+        super().__init__("this API key has expired; make another at POST /user/me/api-key")
+
+
 class ForbiddenError(ThoughtflowError):
     """The caller is known and may not do this."""
 

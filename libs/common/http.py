@@ -8,10 +8,11 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from libs.common.edge import PROBLEM, Edge, problem_bytes
+from libs.common.edge import METRICS_PATH, PROBLEM, Edge, problem_bytes
 from libs.common.errors import (
     MalformedError,
     MethodNotAllowedError,
@@ -21,6 +22,7 @@ from libs.common.errors import (
     ValidationFailedError,
 )
 from libs.common.identity import BearerIdentity, Identity
+from libs.common.metrics import count_refusal
 
 PROBE_TIMEOUT_S = 2.0
 Probes = Mapping[str, Callable[[], Awaitable[object]]]
@@ -93,6 +95,7 @@ def create_service(
 
 
 def _answer(request: Request, error: ThoughtflowError) -> Response:
+    count_refusal(error)
     body = problem_bytes(error, request.state.request_id)
     return Response(body, error.status, error.headers, PROBLEM.decode())
 
@@ -178,3 +181,13 @@ async def _probe(probe: Callable[[], Awaitable[object]]) -> bool:
         return await probe() is not False
     except (Exception, asyncio.CancelledError):  # noqa: BLE001 - aiormq cancels a lost question
         return False
+
+
+metrics_router = APIRouter(include_in_schema=False)
+"""For services that only the gateway and operators reach: the gateway itself must not have it."""
+
+
+@metrics_router.get(METRICS_PATH)
+async def show_metrics() -> Response:
+    """Tell Prometheus what this process counts."""
+    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

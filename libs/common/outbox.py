@@ -11,12 +11,13 @@ import structlog
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractExchange
 from faststream.rabbit import RabbitBroker
-from opentelemetry import propagate
 
-from libs.common.background import in_background
+from libs.common.background import every, in_background
 from libs.common.db import Connection, Pool
 from libs.common.events import Event
+from libs.common.metrics import OUTBOX_EVENTS, OUTBOX_LAG_S
 from libs.common.topology import EVENTS
+from libs.common.tracing import traceparent
 
 log = structlog.stdlib.get_logger()
 BATCH = 200
@@ -26,6 +27,9 @@ SAFETY_NET_S = 1.0
 PUBLISH_TIMEOUT_S = 5.0
 FORGET_AFTER_S = 0.1
 """Seconds in which sent events gather, to be deleted by one statement."""
+
+MEASURE_S = 10.0
+"""Seconds between two looks at what waits, for the metrics."""
 
 Stored: TypeAlias = asyncpg.Record
 """A row of the outbox: `id`, `event_id`, `type`, `payload` and `traceparent`, and maybe others."""
@@ -48,13 +52,6 @@ async def add(conn: Connection, event: Event) -> None:
 def row(event: Event) -> tuple[UUID, str, str, str | None]:
     """Return `event_id`, `type`, `payload` and `traceparent`, for a statement that does it all."""
     return event.event_id, event.TYPE, event.model_dump_json(), traceparent()
-
-
-def traceparent() -> str | None:
-    """Return the present trace context (W3C traceparent) to be stored with an event, if any."""
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    return carrier.get("traceparent")
 
 
 class Relay:
@@ -94,7 +91,11 @@ class Relay:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Publish in the background while the block runs; what is being sent is sent."""
-        async with in_background(self._publish_forever()), in_background(self._forget_forever()):
+        async with (
+            in_background(self._publish_forever()),
+            in_background(self._forget_forever()),
+            every(MEASURE_S, self.measure),
+        ):
             yield
             await asyncio.gather(*self.sending)
         await self._forget()
@@ -133,6 +134,19 @@ class Relay:
         if refused:
             raise refused[0][1]
         return len(rows)
+
+    async def measure(self) -> None:
+        """Tell Prometheus how many events wait, and for how long the oldest has."""
+        row = await self._pool.fetchrow(
+            """
+            SELECT count(*) AS events,
+                   coalesce(extract(epoch FROM now() - min(created_at)), 0)::float AS lag_s
+            FROM outbox
+            """
+        )
+        if row is not None:
+            OUTBOX_EVENTS.set(row["events"])
+            OUTBOX_LAG_S.set(row["lag_s"])
 
     async def _send(self, rows: Sequence[Stored]) -> None:
         for row, result in zip(rows, await self._publish_all(rows), strict=True):

@@ -1,4 +1,4 @@
-"""`python -m services.<name> [serve|migrate|...]`: how every service starts."""
+"""`python -m services.<name> [serve|migrate|check|...]`: how every service starts."""
 
 import asyncio
 import gc
@@ -12,10 +12,12 @@ from typing import Any
 import asyncpg
 from starlette.types import ASGIApp
 
+from libs.common import checks
+from libs.common.checks import Findings
 from libs.common.migrate import migrate
 from libs.common.server import Server
 from libs.common.settings import BaseServiceSettings, CommonSettings, SettingsT, load
-from libs.common.telemetry import configure_logging
+from libs.common.telemetry import configure_logging, export_spans
 
 GARBAGE_THRESHOLD = 20_000
 """Containers made, less those freed, before Python looks for cycles among them. Its own 700 is
@@ -30,11 +32,13 @@ def main(
     settings_class: type[SettingsT],
     create_app: Callable[[SettingsT], ASGIApp],
     commands: Mapping[str, Callable[..., Awaitable[str]]] | None = None,
+    more_checks: Callable[[SettingsT], Findings] | None = None,
     **options: Any,
 ) -> None:
     """Serve, or with the argument `migrate` bring the service's schema up to date, or obey another.
 
-    Exits with 2 where a setting is missing or malformed, or an argument is unknown.
+    `check` tells whether all that the service needs is there, with 1 where it is not. Exits with 2
+    where a setting is missing or malformed, or an argument is unknown.
 
     Args:
         name: of the service.
@@ -42,11 +46,13 @@ def main(
         create_app: makes its app.
         commands: what else it can be told to do; each takes the settings, and an argument for each
             further parameter, and returns a line for people.
+        more_checks: of `check`, besides those of every service.
         options: of uvicorn, besides those of every service.
     """
     command, *arguments = sys.argv[1:] or ["serve"]
     commands = commands or {}
-    wanted = {"serve": [], "migrate": [], **{each: _wanted(commands[each]) for each in commands}}
+    own = ("serve", "migrate", "check")
+    wanted = {**{each: [] for each in own}, **{each: _wanted(commands[each]) for each in commands}}
     if command not in wanted or len(arguments) != len(wanted[command]):
         known = "|".join(" ".join([each, *wanted[each]]) for each in wanted)
         print(f"usage: python -m services.{name} [{known}]", file=sys.stderr)  # noqa: T201
@@ -54,7 +60,11 @@ def main(
     settings = load(settings_class)
     configure_logging(name, settings.log_level)
     if command == "serve":
+        if settings.otel_exporter_otlp_endpoint:
+            export_spans(name, settings.otel_exporter_otlp_endpoint)
         serve(create_app(settings), settings, **options)
+    elif command == "check":
+        raise SystemExit(checks.run(name, settings, more_checks))
     elif command in commands:
         print(asyncio.run(_obey(commands[command](settings, *arguments))))  # noqa: T201
     elif isinstance(settings, CommonSettings):

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIN_SECRET_LENGTH = 16
 """Characters below which production refuses a secret; 16 random ones are out of guessing reach."""
 
-_KNOWN_SECRETS = ("change-me", "changeme", "sk_test_emulator", "guest", "thoughtflow", "secret")
+_KNOWN_SECRETS = ("changeme", "sk_test_emulator", "guest", "thoughtflow", "secret")
 
 
 def split_names(text: str) -> tuple[str, ...]:
@@ -26,6 +26,7 @@ class BaseServiceSettings(BaseSettings):
         host: address to listen on.
         port: TCP port to listen on.
         log_level: lowest level that is written.
+        otel_exporter_otlp_endpoint: OpenTelemetry collector that gets the spans; empty for none.
     """
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
@@ -34,6 +35,7 @@ class BaseServiceSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    otel_exporter_otlp_endpoint: str = Field(default="", pattern="^(https?://.*)?$")
     redis_url: str = Field(pattern="^rediss?://")
     jwks_url: str = Field(pattern="^https?://")
 
@@ -66,7 +68,7 @@ class CommonSettings(BaseServiceSettings):
 
 
 def _ensure_strong(name: str, secret: str) -> None:
-    if len(secret) < MIN_SECRET_LENGTH or secret in _KNOWN_SECRETS:
+    if len(secret) < MIN_SECRET_LENGTH or secret in _KNOWN_SECRETS or "change-me" in secret:
         raise ValueError(
             f"{name.upper()} holds a known or short secret; production wants at least "
             f"{MIN_SECRET_LENGTH} random characters"

@@ -1,4 +1,7 @@
-"""What a process tells about itself: one JSON line per request, delivery and change of state."""
+"""What a process tells about itself: one JSON line per request, delivery and change of state.
+
+And, where an operator wants them, spans.
+"""
 
 import logging
 import sys
@@ -8,6 +11,7 @@ from typing import Any
 
 import orjson
 import structlog
+from opentelemetry import trace
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -27,6 +31,25 @@ def configure_logging(service: str, level: str) -> None:
     )
     logging.basicConfig(stream=sys.stdout, level=logging.WARNING, force=True)
     quieten_libraries()
+
+
+def export_spans(service: str, endpoint: str) -> None:
+    """Record the spans of `libs.common.tracing` from now on, and send them to a collector.
+
+    In batches, by a thread of its own; what a collector that is away does not take is lost.
+    """
+    # Megabytes, for those who export.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter,
+    )
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
 
 
 def quieten_libraries() -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import REGISTRY
 from typing_extensions import override
 
 from libs.common.clock import new_id
@@ -29,6 +30,11 @@ async def eventually(probe: Callable[[], Awaitable[T]], *, within_s: float = 5) 
             return value
         await asyncio.sleep(0.02)
     raise AssertionError(f"nothing after {within_s} s")
+
+
+def counted(sample: str, **labels: str) -> float:
+    """Return what this process tells Prometheus, e.g. of `..._total`; 0 for nothing yet."""
+    return REGISTRY.get_sample_value(sample, labels) or 0.0
 
 
 class TokenIssuer:

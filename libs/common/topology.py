@@ -93,7 +93,16 @@ async def count_waiting(broker: RabbitBroker, consumer: str, event: type[Event])
     Raises:
         aiormq.exceptions.AMQPError, OSError, RuntimeError: RabbitMQ is away.
     """
-    declared = await broker.declare_queue(queue(consumer, event))  # remembered: asks nobody
+    return await _count(broker, queue(consumer, event))
+
+
+async def count_dead_letters(broker: RabbitBroker) -> int:
+    """Return how many events wait for a person; raises as `count_waiting` does."""
+    return await _count(broker, DEAD_LETTERS)
+
+
+async def _count(broker: RabbitBroker, of: RabbitQueue) -> int:
+    declared = await broker.declare_queue(of)  # remembered: asks nobody
     return int((await declared.declare()).message_count or 0)
 
 
@@ -119,18 +128,32 @@ def _delay_queue(seconds: int) -> RabbitQueue:
     )
 
 
+def bound() -> list[tuple[RabbitQueue, RabbitExchange]]:
+    """Return every queue, with the exchange that it is bound to under `key`."""
+    work = [
+        (queue(consumer, event), EVENTS)
+        for event, consumers in CONSUMERS.items()
+        for consumer in consumers
+    ]
+    delays = [(_delay_queue(seconds), delay_exchange(seconds)) for seconds in DELAYS_S]
+    return [*work, *delays, (DEAD_LETTERS, DEAD)]
+
+
+def queues() -> list[RabbitQueue]:
+    """Return every queue there is."""
+    return [each for each, _ in bound()]
+
+
+def key(of: RabbitQueue) -> str:
+    """Return the routing key that a queue is bound under; a fanout exchange looks at none."""
+    return of.routing_key or of.name
+
+
 async def declare(broker: RabbitBroker) -> None:
     """Create every exchange, queue and binding; a no-op where they exist.
 
     Each service does this when it starts, so no event is lost because its consumer was never up.
     """
-    events = await broker.declare_exchange(EVENTS)
-    for event, consumers in CONSUMERS.items():
-        for consumer in consumers:
-            work = await broker.declare_queue(queue(consumer, event))
-            await work.bind(events, routing_key=event.TYPE)
-    for seconds in DELAYS_S:
-        delay = await broker.declare_queue(_delay_queue(seconds))
-        await delay.bind(await broker.declare_exchange(delay_exchange(seconds)))
-    dead_letters = await broker.declare_queue(DEAD_LETTERS)
-    await dead_letters.bind(await broker.declare_exchange(DEAD))
+    for each, exchange in bound():
+        declared = await broker.declare_queue(each)
+        await declared.bind(await broker.declare_exchange(exchange), routing_key=key(each))

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from libs.common import inbox
-from libs.common.http import create_service
+from libs.common.http import create_service, metrics_router
 from libs.common.identity import TokenVerifier
 from services.ai import api, consumers
 from services.ai.resources import open_resources
@@ -30,4 +30,4 @@ def create_app(settings: Settings) -> FastAPI:
             async with res.brokers.running(), res.relay.running(), inbox.purging(res.db):
                 yield
 
-    return create_service("Thoughtflow ai", lifespan=lifespan, routers=[api.router])
+    return create_service("Thoughtflow ai", lifespan=lifespan, routers=[api.router, metrics_router])

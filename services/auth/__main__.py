@@ -1,4 +1,4 @@
-"""`python -m services.auth [serve|migrate|rotate-keys|verify-audit|...]`."""
+"""`python -m services.auth [serve|migrate|check|rotate-keys|verify-audit|...]`."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from libs.common import inbox
 from libs.common.background import every
-from libs.common.http import create_service
+from libs.common.http import create_service, metrics_router
 from services.auth import consumers
 from services.auth.actions import housekeeping, keys
 from services.auth.api import ROUTERS
@@ -42,4 +42,4 @@ def create_app(settings: Settings) -> FastAPI:
             ):
                 yield
 
-    return create_service("Thoughtflow auth", lifespan=lifespan, routers=ROUTERS)
+    return create_service("Thoughtflow auth", lifespan=lifespan, routers=[*ROUTERS, metrics_router])

@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 from libs.common.background import in_background
 from libs.common.clock import utc_now
 from libs.common.db import Connection, Pool
+from services.auth.metrics import OTP_DELIVERIES
 from services.auth.models import Channel, Delivery, OtpMessage
 from services.auth.sealing import Seal
 from services.auth.senders import SEND_TIMEOUT_S, Sender, SendError
@@ -117,8 +118,10 @@ class Courier:
                 provider_id = await _send(sender, message)
             except SendError as exc:
                 log.warning("code_not_sent", provider=sender.name, error=exc.error)
+                OTP_DELIVERIES.labels(_provider(sender), "failed").inc()
                 failed.append((sender.name, exc))
                 continue
+            OTP_DELIVERIES.labels(_provider(sender), "sent").inc()
             async with self._pool.acquire() as conn:
                 await deliveries.mark_sent(
                     conn, delivery.id, provider=sender.name, provider_id=provider_id
@@ -151,6 +154,11 @@ class Courier:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SAFETY_NET_S):
                     await self._wake.wait()
+
+
+def _provider(sender: Sender) -> str:
+    """Return which provider it is, without our account there."""
+    return sender.name.partition(":")[0]
 
 
 async def _send(sender: Sender, message: OtpMessage) -> str:

@@ -152,15 +152,6 @@ class NotAGuestError(ConflictError):
         )
 
 
-class ApiKeyExpiredError(UnauthenticatedError):
-    """The API key is too old."""
-
-    code = "api_key_expired"
-
-    def __init__(self) -> None:
-        super().__init__("this API key has expired; make another at POST /user/me/api-key")
-
-
 class ApiKeyNotFoundError(NotFoundError):
     """The API key does not exist, or was deleted."""
 

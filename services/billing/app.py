@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from libs.common import inbox
 from libs.common.background import every
 from libs.common.db import Pool
-from libs.common.http import create_service
+from libs.common.http import create_service, metrics_router
 from libs.common.identity import TokenVerifier
 from services.billing import consumers
 from services.billing.actions import syncing
@@ -44,7 +44,9 @@ def create_app(settings: Settings) -> FastAPI:
             ):
                 yield
 
-    return create_service("Thoughtflow billing", lifespan=lifespan, routers=ROUTERS)
+    return create_service(
+        "Thoughtflow billing", lifespan=lifespan, routers=[*ROUTERS, metrics_router]
+    )
 
 
 async def _ping(db: Pool) -> None:

@@ -10,6 +10,7 @@ import structlog
 from libs.common.clock import utc_now
 from services.billing.actions import syncing
 from services.billing.errors import BillingUnavailableError
+from services.billing.metrics import WEBHOOK_FAILURES
 from services.billing.resources import Resources
 from services.billing.store import customers, events
 
@@ -92,6 +93,7 @@ class Applier:
             await syncing.sync_customer(self._res, stripe_customer_id, cause="event")
         except Exception as exc:  # noqa: BLE001 - one customer must not stop the rest
             error = type(exc).__name__
+            WEBHOOK_FAILURES.inc()
             _log_postponed("stripe_events_postponed", stripe_customer_id, exc)
             async with self._res.db.acquire() as conn:
                 await events.postpone_events(conn, stripe_customer_id, now=utc_now(), error=error)

@@ -16,7 +16,7 @@ class Settings(PlanSettings):
         stripe_secret_key: API key of the Stripe account, `sk_...` or `rk_...`.
         stripe_api_base: where Stripe's API is, without a slash at the end; unset is Stripe itself.
         stripe_webhook_secret: `whsec_...` of the endpoint, several separated by commas while one
-            replaces another; unset or empty closes the endpoint.
+            replaces another; unset or empty closes the endpoint, which production refuses.
         stripe_pro_price_id: the recurring price of Pro, `price_...`; of several with commas between
             them the first is sold, and each makes a user Pro.
         stripe_pro_annual_price_id: the same of Pro by the year; unset sells it by the month only.
@@ -60,6 +60,13 @@ class Settings(PlanSettings):
     def _refuse_two_discounts(self) -> Self:
         if self.stripe_coupon_id and self.stripe_promotion_codes:
             raise ValueError("set STRIPE_COUPON_ID or STRIPE_PROMOTION_CODES, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_no_webhooks(self) -> Self:
+        # Not a closed endpoint found out about by the first customer who paid and is not Pro.
+        if self.environment == "production" and self.stripe_webhook_secret is None:
+            raise ValueError("STRIPE_WEBHOOK_SECRET is empty, so nobody would become Pro in time")
         return self
 
     @property

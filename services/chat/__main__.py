@@ -1,4 +1,4 @@
-"""`python -m services.chat [serve|migrate]`."""
+"""`python -m services.chat [serve|migrate|check]`."""
 
 from libs.common.service import main
 from services.chat.app import create_app

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from libs.common import inbox
 from libs.common.background import every
-from libs.common.http import create_service
+from libs.common.http import create_service, metrics_router
 from libs.common.identity import TokenVerifier
 from services.chat import consumers
 from services.chat.actions import completions, replies
@@ -16,6 +16,7 @@ from services.chat.resources import open_resources
 from services.chat.settings import Settings
 
 BACKLOG_INTERVAL_S = 2
+DEAD_LETTERS_INTERVAL_S = 10
 SWEEP_INTERVAL_S = 15
 HIDDEN_SWEEP_INTERVAL_S = 600
 
@@ -39,9 +40,10 @@ def create_app(settings: Settings) -> FastAPI:
                 res.relay.running(),
                 inbox.purging(res.db),
                 every(BACKLOG_INTERVAL_S, res.backlog.measure),
+                every(DEAD_LETTERS_INTERVAL_S, res.backlog.measure_dead_letters),
                 every(SWEEP_INTERVAL_S, lambda: replies.fail_overdue_replies(res)),
                 every(HIDDEN_SWEEP_INTERVAL_S, lambda: completions.delete_old_rooms(res)),
             ):
                 yield
 
-    return create_service("Thoughtflow chat", lifespan=lifespan, routers=ROUTERS)
+    return create_service("Thoughtflow chat", lifespan=lifespan, routers=[*ROUTERS, metrics_router])

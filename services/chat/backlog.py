@@ -8,7 +8,8 @@ import asyncio
 from faststream.rabbit import RabbitBroker
 
 from libs.common.events import MessagePosted, PriorityMessagePosted
-from libs.common.topology import count_waiting
+from libs.common.topology import count_dead_letters, count_waiting
+from services.chat.metrics import DEAD_LETTERS, PROMPTS_WAITING
 
 BASIC = "basic"
 ASK_S = 1.0
@@ -45,6 +46,13 @@ class Backlog:
             self._basic = self._priority = 0
             raise
         self._basic, self._priority = basic, priority
+        PROMPTS_WAITING.labels(MessagePosted.TYPE).set(basic)
+        PROMPTS_WAITING.labels(PriorityMessagePosted.TYPE).set(priority)
+
+    async def measure_dead_letters(self) -> None:
+        """Tell Prometheus how many there are; raises as `measure` does."""
+        async with asyncio.timeout(ASK_S):
+            DEAD_LETTERS.set(await count_dead_letters(self._broker))
 
     @property
     def is_long(self) -> bool:

@@ -54,7 +54,7 @@ _STREAM_DOCS = {
             "description": "Events `generation.started`, `message.delta`, `generation.snapshot` "
             "(replaces all text so far) and, at the end, `generation.completed`, "
             "`generation.failed` or `generation.stopped`",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {}},
         }
     },
 }

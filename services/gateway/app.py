@@ -8,23 +8,34 @@ from typing import Any, cast
 import structlog
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from libs.common.edge import request_id_of, send_problem
 from libs.common.errors import NotFoundError, ThoughtflowError
 from libs.common.http import create_service
 from libs.common.identity import bearer_token
+from libs.common.metrics import count_refusal, method_label
 from libs.common.server import STOPPING
+from libs.common.tracing import HEADER, traced
 from services.gateway import api, archive_api, event_api, openai_api
 from services.gateway.consumers import consuming
 from services.gateway.credentials import Caller
 from services.gateway.errors import RateLimitedError
 from services.gateway.limits import ResponseHeaders, combined
+from services.gateway.metrics import Watched, serving
 from services.gateway.posting import Exchange, post_and_wait, waiting_of
 from services.gateway.proxy import ClientGoneError, forward
 from services.gateway.resources import Resources, open_resources
-from services.gateway.routes import Access, Route, ensure_in_scope, is_plain, route_of
+from services.gateway.routes import (
+    OPENAI_PREFIX,
+    Access,
+    Route,
+    ensure_in_scope,
+    is_plain,
+    route_of,
+)
 from services.gateway.rules import RawHeaders
 from services.gateway.settings import Settings
 from services.gateway.sockets import serve_socket
@@ -33,10 +44,13 @@ log = structlog.stdlib.get_logger()
 _LIMITS = "limits"
 """Of a request's state: what its answer says about the limit that let it pass."""
 
+_SERVICE = "service"
+"""Likewise: the service that a request is for, None for the gateway itself."""
+
 DESCRIPTION = "Errors are `application/problem+json` with a stable `code`."
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings) -> "Gateway":
     """Return the gateway; its lifespan opens and closes what it needs."""
 
     @asynccontextmanager
@@ -44,6 +58,7 @@ def create_app(settings: Settings) -> ASGIApp:
         async with (
             open_resources(settings) as res,
             consuming(res),
+            serving(settings.host, settings.metrics_port),
         ):
             app.state.resources = res
             app.state.probes = {"upstreams": res.upstreams["auth"].probe}
@@ -64,16 +79,14 @@ def create_app(settings: Settings) -> ASGIApp:
         version="1",
         description=DESCRIPTION,
     )
-    make_own_document = own.openapi
+    gateway = Gateway(own)
 
     def openapi() -> dict[str, Any]:
-        document = make_own_document()
-        paths = {path: of for path, of in document["paths"].items() if "/health/" not in path}
         res = cast("Resources", own.state.resources)
-        return res.document.merged_with({**document, "paths": paths})
+        return res.document.merged_with(gateway.own_document())
 
     own.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend it
-    return Gateway(own)
+    return gateway
 
 
 class Gateway:
@@ -81,6 +94,13 @@ class Gateway:
 
     def __init__(self, own: FastAPI) -> None:
         self._own = own
+        self._make_document = own.openapi
+
+    def own_document(self) -> dict[str, Any]:
+        """Return the documentation of what the gateway does not forward."""
+        document = self._make_document()
+        paths = {path: of for path, of in document["paths"].items() if "/health/" not in path}
+        return {**document, "paths": paths}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
@@ -111,19 +131,26 @@ class Gateway:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         request_id = request_id_of(headers)
-        send = _with_headers(send, cast("Resources", self._own.state.resources).cors.marks(headers))
-        started = False
-
-        async def send_noting(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        watched = Watched(
+            _with_headers(send, cast("Resources", self._own.state.resources).cors.marks(headers))
+        )
+        parent = headers.get(HEADER)
         try:
-            await self._handle(scope, receive, send_noting, headers, request_id)
+            with traced(f"gateway {method_label(scope['method'])}", SpanKind.SERVER, parent):
+                await self._answer(scope, receive, watched, headers, request_id)
+        finally:
+            service = scope.get("state", {}).get(_SERVICE) or "gateway"
+            watched.count(scope["method"], service)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, watched: Watched, headers: Headers, request_id: str
+    ) -> None:
+        try:
+            await self._handle(scope, receive, watched, headers, request_id)
         except ThoughtflowError as exc:
-            send = _with_limits(send, scope, exc)
-            if scope["path"].startswith(openai_api.PREFIX):
+            count_refusal(exc)
+            send = _with_limits(watched, scope, exc)
+            if scope["path"].startswith(OPENAI_PREFIX):
                 refusal = openai_api.openai_refusal(exc)
                 await refusal(scope, receive, _marked(send, request_id))
             else:
@@ -133,9 +160,9 @@ class Gateway:
         except Exception:
             # The outermost loop: one bad request must not take others along.
             log.exception("request_crashed", request_id=request_id)
-            if not started:
+            if not watched.status:
                 error = ThoughtflowError("something went wrong on our side; it has been logged")
-                await send_problem(_marked(send, request_id), error, request_id)
+                await send_problem(_marked(watched, request_id), error, request_id)
 
     async def _handle(
         self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str
@@ -147,11 +174,12 @@ class Gateway:
         if not is_plain(scope["raw_path"], scope["query_string"]):
             raise NotFoundError("there is nothing at this path; see /docs")
         route = route_of(scope["method"], scope["path"])
+        scope.setdefault("state", {})[_SERVICE] = route.service
         client_ip = _client_ip(res, scope, headers)
         caller, extra = await _admit(
-            res, route, headers, client_ip, for_openai=scope["path"].startswith(openai_api.PREFIX)
+            res, route, headers, client_ip, for_openai=scope["path"].startswith(OPENAI_PREFIX)
         )
-        scope.setdefault("state", {})[_LIMITS] = extra
+        scope["state"][_LIMITS] = extra
         identity = caller.identity if caller else None
         if caller is not None:
             ensure_in_scope(caller.identity.scopes, scope["method"], scope["path"])

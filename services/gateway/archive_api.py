@@ -22,6 +22,15 @@ from services.gateway.upstream import BODY_IDLE_TIMEOUT_S, UpstreamRequest
 log = structlog.stdlib.get_logger()
 FORMAT, VERSION = "thoughtflow.account", 1
 Part = tuple[str, UpstreamResponse]
+_EXAMPLE = {
+    "format": FORMAT,
+    "version": VERSION,
+    "exported_at": "2026-11-23T12:00:00Z",
+    "account": {},
+    "billing": {},
+    "usage": {},
+    "chat": {"chatrooms": []},
+}
 
 router = APIRouter(tags=["user"], route_class=DirectRoute)
 
@@ -34,7 +43,7 @@ router = APIRouter(tags=["user"], route_class=DirectRoute)
         200: {
             "description": "A file: `format`, `version`, `exported_at`, `account`, `billing`, "
             "`usage` and `chat`, whose `chatrooms` are as `GET /chatroom/{id}/export` has them",
-            "content": {"application/json": {"schema": {"type": "object"}}},
+            "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
         }
     },
 )

@@ -45,8 +45,31 @@ _FEED_DOCS = {
             "description": "The events, or with `Accept: application/json` "
             "`{data, cursor, has_more}`; poll again with `after=<cursor>`",
             "content": {
-                "text/event-stream": {"schema": {"type": "string"}},
-                "application/json": {"schema": {"type": "object"}},
+                "text/event-stream": {},
+                "application/json": {
+                    "schema": {"type": "object", "required": ["data", "cursor", "has_more"]},
+                    "example": {"data": [], "cursor": "1764000000000-0", "has_more": False},
+                },
+            },
+        }
+    },
+}
+_TICKET_DOCS = {
+    "security": [{"bearer": []}],
+    "responses": {
+        "201": {
+            "description": "The ticket, and the seconds that it is good for",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["ticket", "expires_in"],
+                        "properties": {
+                            "ticket": {"type": "string"},
+                            "expires_in": {"type": "integer"},
+                        },
+                    }
+                }
             },
         }
     },
@@ -82,7 +105,7 @@ async def follow_feed(request: Request) -> Response:
     return EventStream(feed, compress=False)
 
 
-@router.post("/ws/ticket", status_code=201, openapi_extra={"security": [{"bearer": []}]})
+@router.post("/ws/ticket", status_code=201, openapi_extra=_TICKET_DOCS, response_class=Response)
 async def issue_ticket(request: Request) -> Response:
     """Issue a ticket for `/ws?ticket=...`, good once: for browsers, which cannot set headers."""
     res = cast("Resources", request.app.state.resources)
@@ -95,7 +118,17 @@ async def issue_ticket(request: Request) -> Response:
     "/chatroom/{chatroom_id}/stream",  # noqa: FAST003 - a DirectRoute
     openapi_extra=_ROOM_DOCS,
     response_class=Response,
-    responses={204: {"description": "No reply is being written"}},
+    responses={
+        200: {
+            "description": "The parts of the reply, as `x-vercel-ai-ui-message-stream: v1`",
+            "content": {
+                "text/event-stream": {
+                    "example": 'data: {"type":"text-delta","id":"1","delta":"Hello"}\n\n',
+                }
+            },
+        },
+        204: {"description": "No reply is being written"},
+    },
 )
 async def stream_chatroom(request: Request) -> Response:
     """Follow the room's open reply as the AI SDK's UI message stream: `useChat` resumes."""

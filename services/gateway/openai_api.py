@@ -33,7 +33,6 @@ from services.gateway.streams import EventStream
 from services.gateway.upstream import UpstreamRequest
 from services.gateway.wires import Collecting
 
-PREFIX = "/openai/"
 Endpoint = Callable[[Request], Awaitable[Response]]
 _PASSED_ON = ("retry-after", "ratelimit", "ratelimit-policy", "idempotent-replayed")
 
@@ -54,6 +53,47 @@ _BODY = {
         },
     },
     "security": [{"bearer": []}],
+}
+
+_COMPLETION: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A completion, or with `stream` its chunks, as OpenAI has them",
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "required": ["id", "object", "choices"]},
+                "example": {
+                    "id": "chatcmpl-01937f2e-6c00-7000-8000-000000000001",
+                    "object": "chat.completion",
+                    "created": 1764000000,
+                    "model": DEFAULT_MODEL,
+                    "choices": [
+                        {
+                            "index": 0,
+                            "message": {"role": "assistant", "content": "Hello!"},
+                            "finish_reason": "stop",
+                        }
+                    ],
+                },
+            },
+            "text/event-stream": {
+                "example": 'data: {"object":"chat.completion.chunk","choices":[]}\n\n',
+            },
+        },
+    }
+}
+_MODELS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The models, as OpenAI lists them",
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "required": ["object", "data"]},
+                "example": {
+                    "object": "list",
+                    "data": [{"id": DEFAULT_MODEL, "object": "model"}],
+                },
+            }
+        },
+    }
 }
 
 
@@ -77,7 +117,9 @@ def _answering(endpoint: Endpoint) -> Endpoint:
 router = APIRouter(prefix="/openai/v1", tags=["openai"], route_class=DirectRoute)
 
 
-@router.post("/chat/completions", response_class=Response, openapi_extra=_BODY)
+@router.post(
+    "/chat/completions", response_class=Response, openapi_extra=_BODY, responses=_COMPLETION
+)
 @_answering
 async def create_completion(request: Request) -> Response:
     """Answer a conversation that the client keeps, in OpenAI's format, whole or as a stream."""
@@ -109,7 +151,12 @@ async def create_completion(request: Request) -> Response:
     return _json(200, completion(reply_id, wanted.model, collecting, created))
 
 
-@router.get("/models", response_class=Response, openapi_extra={"security": [{"bearer": []}]})
+@router.get(
+    "/models",
+    response_class=Response,
+    openapi_extra={"security": [{"bearer": []}]},
+    responses=_MODELS,
+)
 @_answering
 async def list_openai_models(request: Request) -> Response:
     """List the models that the caller may choose."""

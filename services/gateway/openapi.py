@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import Any
 
 import orjson
@@ -10,6 +11,8 @@ import structlog
 
 from libs.common.background import in_background
 from libs.common.errors import ThoughtflowError
+from services.gateway.example_docs import add_examples
+from services.gateway.operation_docs import describe_operations
 from services.gateway.routes import Service, route_of
 from services.gateway.upstream import BODY_IDLE_TIMEOUT_S, Upstream, UpstreamRequest
 
@@ -47,6 +50,15 @@ def merge(own: Document, documents: Mapping[Service, Document]) -> Document:
     return {**own, "paths": paths, "components": merged}
 
 
+def complete(own: Document, documents: Mapping[Service, Document]) -> Document:
+    """Return the merged document with all that an operation may be refused with, and examples."""
+    merged = deepcopy(merge(own, documents))
+    completion = documents.get("chat", {}).get("paths", {}).get("/completion", {}).get("post", {})
+    describe_operations(merged["paths"], deepcopy(completion.get("responses", {})))
+    add_examples(merged)
+    return merged
+
+
 def _with_names(node: Any, renamed: Mapping[str, str]) -> Any:
     if not renamed:
         return node
@@ -65,10 +77,13 @@ class MergedDocument:
 
     def __init__(self) -> None:
         self._documents: dict[Service, Document] = {}
+        self._merged: Document | None = None
 
     def merged_with(self, own: Document) -> Document:
-        """Return the public document."""
-        return merge(own, self._documents)
+        """Return the public document; `own` is looked at once for each that a service gave."""
+        if self._merged is None:
+            self._merged = complete(own, self._documents)
+        return self._merged
 
     async def refresh(self, upstreams: Mapping[Service, Upstream]) -> bool:
         """Fetch every document; return whether all services have answered some time."""
@@ -76,6 +91,7 @@ class MergedDocument:
             document = await _fetch(upstream)
             if document is not None:
                 self._documents[service] = document
+                self._merged = None
         return len(self._documents) == len(upstreams)
 
     @asynccontextmanager

@@ -20,12 +20,14 @@ from starlette.types import Receive, Scope, Send
 from libs.common.edge import refuse_unreadable
 from libs.common.errors import ThoughtflowError
 from libs.common.identity import Identity
+from libs.common.tracing import traceparent
 from services.gateway.asking import Answer, ask
 from services.gateway.limits import ResponseHeaders, combined
 from services.gateway.live import LiveReply, View, open_view
 from services.gateway.proxy import read_body
 from services.gateway.replay import SSE, Wire, sse
 from services.gateway.resources import Resources
+from services.gateway.routes import ANSWERED
 from services.gateway.rules import forwarded_headers, returned_headers
 from services.gateway.streams import EventStream, Following, leave_when_gone
 from services.gateway.upstream import UpstreamRequest
@@ -39,7 +41,6 @@ at once, and is not to be told that it is being written."""
 
 _ACCEPTED = 202
 _CREATED = 201
-_ANSWERED = re.compile(r"/chatroom/[^/]+/message(?:/[^/]+(?:/regenerate)?)?")
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:;|\Z)", re.IGNORECASE)
 _OF_THE_BODY = frozenset({b"content-length", b"content-type", b"cache-control"})
 
@@ -53,7 +54,7 @@ class Waiting:
 
 def waiting_of(method: str, path: str, headers: Headers) -> Waiting | None:
     """Return how the sender of a message wants to wait, None for the 202 or another request."""
-    if method not in {"POST", "PATCH"} or not _ANSWERED.fullmatch(path):
+    if method not in {"POST", "PATCH"} or not ANSWERED.fullmatch(path):
         return None
     if "text/event-stream" in headers.get("accept", "").lower():
         return Waiting(None)
@@ -107,7 +108,10 @@ async def _post(res: Resources, exchange: Exchange) -> Answer:
         method=scope["method"],
         target=b"%b?%b" % (target, query) if query else target,
         headers=forwarded_headers(
-            scope["headers"], client_ip=exchange.client_ip, request_id=exchange.request_id
+            scope["headers"],
+            client_ip=exchange.client_ip,
+            request_id=exchange.request_id,
+            traceparent=traceparent(),
         ),
         body=await read_body(exchange.receive),
     )

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from libs.common.edge import MAX_BODY, refuse_unreadable
 from libs.common.errors import MethodNotAllowedError, PayloadTooLargeError, ThoughtflowError
+from libs.common.tracing import traceparent
 from services.gateway.limits import ResponseHeaders, combined
 from services.gateway.response import UpstreamResponse
 from services.gateway.rules import forwarded_headers, returned_headers
@@ -50,7 +51,12 @@ async def forward(
     request = UpstreamRequest(
         method=method,
         target=b"%b?%b" % (target, query) if query else target,
-        headers=forwarded_headers(scope["headers"], client_ip=client_ip, request_id=request_id),
+        headers=forwarded_headers(
+            scope["headers"],
+            client_ip=client_ip,
+            request_id=request_id,
+            traceparent=traceparent(),
+        ),
         body=body,
     )
     response = await upstream.send(request)

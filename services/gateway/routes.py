@@ -17,6 +17,12 @@ _PLAIN_QUERY = re.compile(rb"[!-~]*")
 _BILLING_OF_OTHERS = re.compile(
     r"/admin/(?:stripe-event(?:/.+)?|user/[^/]+/(?:billing|grant)(?:/.+)?)"
 )
+ANSWERED = re.compile(r"/chatroom/[^/]+/message(?:/[^/]+(?:/regenerate)?)?")
+"""Paths whose POST or PATCH is accepted and answered by a reply."""
+
+OPENAI_PREFIX = "/openai/"
+"""Of paths whose errors are written as OpenAI writes them."""
+
 _LIVE_REPLY = re.compile(r"/chatroom/[^/]+(?:/message/[^/]+)?/stream")
 
 

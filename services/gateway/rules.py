@@ -33,6 +33,7 @@ _REPLACED = frozenset(
         b"x-forwarded-host",
         b"x-forwarded-proto",
         b"x-real-ip",
+        b"traceparent",
         b"x-request-id",
         b"x-user-id",
     }
@@ -47,7 +48,9 @@ _MAX_FORWARDED_FOR = 512
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
-def forwarded_headers(headers: RawHeaders, *, client_ip: str, request_id: str) -> bytes:
+def forwarded_headers(
+    headers: RawHeaders, *, client_ip: str, request_id: str, traceparent: str | None = None
+) -> bytes:
     """Return the header lines for the service, without Host and Content-Length."""
     named = _named_by_connection(headers)
     lines = [
@@ -56,6 +59,8 @@ def forwarded_headers(headers: RawHeaders, *, client_ip: str, request_id: str) -
         if name not in _NOT_FORWARDED and name not in named
     ]
     lines.append(f"x-forwarded-for: {client_ip}\r\nx-request-id: {request_id}\r\n".encode())
+    if traceparent is not None:
+        lines.append(f"traceparent: {traceparent}\r\n".encode())
     return b"".join(lines)
 
 

@@ -84,6 +84,7 @@ class Settings(BaseServiceSettings):
         heartbeat_s: seconds between two signs of life on a silent stream.
         recheck_s: seconds of silence after which a stream asks chat whether the reply has ended.
         stream_max_age_s: seconds after which an open stream is told to connect again.
+        metrics_port: TCP port of /metrics, for Prometheus and not for clients; 0 serves none.
         rabbitmq_url: virtual host and user of the gateway.
         prefetch: deliveries that one process handles at the same time.
     """
@@ -103,5 +104,6 @@ class Settings(BaseServiceSettings):
     heartbeat_s: float = Field(default=15, gt=0, le=30)
     recheck_s: float = Field(default=10, gt=0, le=60)
     stream_max_age_s: float = Field(default=3600, gt=0, le=86400)
+    metrics_port: int = Field(default=0, ge=0, le=65535)
     rabbitmq_url: str = Field(pattern="^amqps?://")
     prefetch: int = Field(default=20, ge=1, le=1000)

@@ -16,10 +16,12 @@ from starlette.types import Receive, Scope, Send
 from libs.common.clock import new_id
 from libs.common.errors import ForbiddenError, ThoughtflowError, UnauthenticatedError
 from libs.common.identity import Identity
+from libs.common.metrics import count_refusal
 from services.gateway import socket_rules as rules
 from services.gateway.errors import RateLimitedError, TooManyStreamsError
 from services.gateway.events import Document, farewell
 from services.gateway.lifetime import SESSION_REVOKED, Lifetime, left_s
+from services.gateway.metrics import connected
 from services.gateway.resources import Resources
 from services.gateway.socket_rules import Close
 from services.gateway.socket_user import SocketUser
@@ -51,7 +53,8 @@ async def serve_socket(
     await send({"type": "websocket.accept", "subprotocol": chosen})
     socket = _Socket(res, receive, send, client_ip)
     try:
-        code = await socket.run(Headers(scope=scope), query)
+        with connected("websocket"):
+            code = await socket.run(Headers(scope=scope), query)
         await send({"type": "websocket.close", "code": int(code), "reason": code.name.lower()})
     except (ClientLeftError, OSError):  # uvicorn's error for a lost connection is an OSError
         return
@@ -226,6 +229,7 @@ class _Socket:
         return {"user_id": identity.user_id, "expires_at": identity.expires_at}
 
     async def _refuse(self, frame_id: str | int | None, error: ThoughtflowError) -> None:
+        count_refusal(error)
         problem = {"request_id": str(new_id()), **error.problem()}
         answer = {"op": "error", "id": frame_id, "problem": problem}
         await self._say(orjson.dumps(answer, default=str).decode())

@@ -10,6 +10,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
+from services.gateway.metrics import connected
+
 
 class Following(Protocol):
     """What one connection is told."""
@@ -71,12 +73,15 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": body, "more_body": more})
 
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            if self._before:
-                await write(self._before)
-            async for events in self._following.events():
-                await write(events)
-            await write(self._after, more=False)
+            with connected("event_stream"):
+                await send(
+                    {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                )
+                if self._before:
+                    await write(self._before)
+                async for events in self._following.events():
+                    await write(events)
+                await write(self._after, more=False)
         finally:
             watch.cancel()
             await self._following.close()

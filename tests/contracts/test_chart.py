@@ -219,6 +219,10 @@ def test_only_the_gateway_can_be_reached_from_outside() -> None:
     metrics = VALUES["networkPolicy"]["metrics"]
     for name, policy in kinds("NetworkPolicy").items():
         rules = [rule for rule in policy["spec"]["ingress"] if rule.get("from") != metrics]
+        scraped = [rule for rule in policy["spec"]["ingress"] if rule.get("from") == metrics]
+        port = 9000 if name == "gateway" else 8000
+        if name != "migrate":
+            assert [rule["ports"] for rule in scraped] == [[{"port": port}]]
         if name == "gateway":
             assert rules == [{"ports": [{"port": 8000}]}]
             continue

@@ -8,11 +8,21 @@ import pytest
 from tests.contracts.tree import ROOT, SCHEMAS, SERVICES
 
 MAX_LINES = 300
-EVERY_SERVICE = {"__init__", "__main__", "app", "errors", "resources", "rules", "settings", "store"}
+EVERY_SERVICE = {
+    "__init__",
+    "__main__",
+    "app",
+    "errors",
+    "metrics",
+    "resources",
+    "rules",
+    "settings",
+    "store",
+}
 WITH_SCHEMA = EVERY_SERVICE | {"actions", "consumers", "models"}
 MODULES = {
     "ai": WITH_SCHEMA
-    | {"api", "beats", "breaker", "catalogue", "chunks", "live", "model", "worker"},
+    | {"api", "beats", "breaker", "catalogue", "checks", "chunks", "live", "model", "worker"},
     "auth": WITH_SCHEMA
     | {
         "access_errors",
@@ -28,14 +38,27 @@ MODULES = {
     | {"refresh_tokens", "senders", "tokens"}
     | {"courier", "otp_settings", "sealing", "smtp", "templates", "twilio"},
     "billing": WITH_SCHEMA
-    | {"api", "applier", "grants", "locks", "pages", "payments", "timeline_models"},
+    | {"api", "applier", "checks", "grants", "locks", "pages", "payments", "timeline_models"},
     "chat": WITH_SCHEMA | {"api", "backlog", "quotas"},
     "gateway": EVERY_SERVICE
-    | {"api", "cors", "hub", "limits", "live", "openapi", "pool", "proxy", "response", "routes"}
+    | {
+        "api",
+        "checks",
+        "cors",
+        "hub",
+        "limits",
+        "live",
+        "openapi",
+        "pool",
+        "proxy",
+        "response",
+        "routes",
+    }
     | {"replay", "upstream", "streams", "lifetime", "wires", "asking"}
     | {"consumers", "events", "feed", "feed_live", "event_api", "posting", "archive_api"}
     | {"completions", "openai_api", "sockets", "socket_rules", "socket_user"}
-    | {"presence", "revocations", "tickets", "credentials", "grants"},
+    | {"presence", "revocations", "tickets", "credentials", "grants"}
+    | {"operation_docs", "example_docs"},
 }
 MAY_BE_PACKAGES = {"actions", "api", "payments", "store"}
 """Roles that a service with several nouns splits by them."""
@@ -51,6 +74,7 @@ TOP_LEVEL = {
         "LICENSE",
     ),
     *("Makefile", "README.md", "conftest.py", "docker-compose.yml", "pyproject.toml"),
+    "Thoughtflow.postman_collection.json",
     *("bench", "deploy", "docs", "libs", "requirements", "services", "tests"),
 }
 VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "types", "util", "utils"}

@@ -25,7 +25,10 @@ PROMISES = (
     *("D1", "D2", "D3", "D4"),
     *("P1", "P2", "P3", "P4"),
     *("Z1", "Z2", "Z3", "Z4", "Z5"),
-    *("W1", "W3"),
+    "M1",
+    *("W1", "W2", "W3"),
+    "O1",
+    "O2",
 )
 NUMBER = re.compile(r"\b[A-Z]\d\d?\b")
 # This file names them all, so it does not count.

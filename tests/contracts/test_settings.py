@@ -10,27 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from libs.common.settings import MIN_SECRET_LENGTH, BaseServiceSettings
-from tests.contracts.tree import ROOT, SCHEMAS, SERVICES, build
+from tests.contracts.tree import ROOT, SCHEMAS, SERVICES, SETTINGS, STRONG, build
 
-STRONG = "x" * MIN_SECRET_LENGTH
 SHORT = "x" * (MIN_SECRET_LENGTH - 1)
-GOOD = {
-    "redis_url": f"redis://:{STRONG}@127.0.0.1:6379/0",
-    "jwks_url": "http://127.0.0.1:8001/.well-known/jwks.json",
-}
-WITH_DATABASE = GOOD | {
-    "database_url": f"postgresql://role:{STRONG}@127.0.0.1:5432/thoughtflow",
-    "rabbitmq_url": f"amqp://role:{STRONG}@127.0.0.1:5672/",
-}
-STRIPE = {"stripe_secret_key": STRONG, "stripe_pro_price_id": "price_1"}
-URLS = {f"{service}_url": "http://127.0.0.1:8001" for service in SCHEMAS}
-VALUES: dict[str, dict[str, str]] = {
-    "ai": WITH_DATABASE | {"gemini_api_key": STRONG},
-    "auth": WITH_DATABASE | {"auth_secret": STRONG, "otp_sender": "mock"},
-    "billing": WITH_DATABASE | STRIPE | {"public_url": "http://127.0.0.1:8000"},
-    "chat": WITH_DATABASE,
-    "gateway": GOOD | URLS | {"rabbitmq_url": f"amqp://role:{STRONG}@127.0.0.1:5672/"},
-}
 MISSING = {
     "ai": "gemini_api_key",
     "auth": "auth_secret",
@@ -55,7 +37,7 @@ SERVER_URLS = [("database_url", "postgresql://role:{}@db/x"), ("rabbitmq_url", "
 
 
 def make(service: str, *, environment: str = "production", **changed: str) -> BaseServiceSettings:
-    return build(service, **{**VALUES[service], **changed, "environment": environment})
+    return build(service, **{**SETTINGS[service], **changed, "environment": environment})
 
 
 def start(service: str, values: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -84,10 +66,10 @@ def failures(
     folder = tmp_path_factory.mktemp("empty")
     starts = {}
     for service in SERVICES:
-        kept = {name: text for name, text in VALUES[service].items() if name != MISSING[service]}
+        kept = {name: text for name, text in SETTINGS[service].items() if name != MISSING[service]}
         starts[service, MISSING[service]] = kept
         name, malformed = MALFORMED[service]
-        starts[service, name] = VALUES[service] | {name: malformed}
+        starts[service, name] = SETTINGS[service] | {name: malformed}
     with ThreadPoolExecutor(max_workers=2) as threads:  # imports keep a core busy for 2 s
         ended = threads.map(lambda item: start(item[0][0], item[1], folder), starts.items())
         return dict(zip(starts, ended, strict=True))

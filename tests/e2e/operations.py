@@ -96,7 +96,7 @@ def _operation(document: Schema, method: str, path: str, told: Schema) -> Operat
         for each in parameters
         if each["in"] == "query" and each.get("required")
     }
-    body = (content.get("example") or example(document, schema)) if content else None
+    body = (example(document, schema) if fields else content["example"]) if content else None
     return Operation(method.upper(), path, tuple(slots), query, body, fields)
 
 

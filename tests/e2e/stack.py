@@ -48,9 +48,14 @@ SETTINGS = {
 
 
 class Stack:
-    """One run after the other of the system, in a home of its own."""
+    """One run after the other of the system, in a home of its own.
 
-    def __init__(self, shape: str) -> None:
+    Attributes:
+        source: the code that the next `start` runs.
+    """
+
+    def __init__(self, shape: str, *, backup: Path | None = None, source: Path = ROOT) -> None:
+        self.source = source
         self.home = Path(tempfile.mkdtemp(prefix="thoughtflow-e2e-"))
         self.home.chmod(0o755)
         self.log = self.home / "run.log"
@@ -62,6 +67,9 @@ class Stack:
             "THOUGHTFLOW_PORT": str(free_port(130)),
         }
         self._environment.pop("MAKELEVEL", None)
+        if backup is not None:
+            code, said = self.command("backup", "restore", str(backup))
+            assert code == 0, said
         self.start()
 
     def start(self) -> None:
@@ -69,11 +77,23 @@ class Stack:
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local", "run"],
-                cwd=ROOT,
+                cwd=self.source,
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Run a command of `make` on this home; return its exit code and what it said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.local", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
 
     async def ready(self, within_s: float = START_S) -> None:
         """Wait until every process serves."""
@@ -184,9 +204,13 @@ class Stack:
         finally:
             await conn.close()
 
-    def stop(self) -> int:
+    def shut_down(self) -> int:
+        """End it in order, as Ctrl-C does; its home stays."""
         self._process.send_signal(signal.SIGINT)
-        code = self._process.wait(60)
+        return self._process.wait(60)
+
+    def stop(self) -> int:
+        code = self.shut_down()
         for path in self.logs():
             leaks.heard(f"{path.stem} of {self.home.name}", path.read_text(errors="replace"))
         shutil.rmtree(self.home, ignore_errors=True)

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
+from opentelemetry.trace import SpanKind
+
 from libs.common.events import Usage
-from services.ai import rules
+from libs.common.tracing import traced
+from services.ai import metrics, rules
 from services.ai.catalogue import UNPRICED, cost_of
 from services.ai.errors import ModelError, ModelSilentError
 from services.ai.models import Charge, Draft, Prompt
@@ -57,15 +60,8 @@ async def stream(
     breaker = res.breakers.of(draft.model)
     error: ModelError | None = None
     try:
-        async with aclosing(res.model.answer(prompt, model=draft.model)) as pieces:
-            async for piece in pieces:
-                room = rules.MAX_REPLY - len(draft.text)
-                if len(piece.text) > room:
-                    draft.take(replace(piece, text=piece.text[:room], finish_reason="max_tokens"))
-                    on_text(piece.text[:room])
-                    break
-                draft.take(piece)
-                on_text(piece.text)
+        with traced("model", SpanKind.CLIENT), metrics.calling(draft) as call:
+            await _take_all(res, prompt, draft, on_text, call)
     except ModelError as exc:
         error = exc
         if rules.tells_of_trouble(exc):
@@ -77,3 +73,18 @@ async def stream(
         breaker.succeeded()
     finally:
         bill.add(prompt, draft, error)
+
+
+async def _take_all(
+    res: Resources, prompt: Prompt, draft: Draft, on_text: Callable[[str], None], call: metrics.Call
+) -> None:
+    async with aclosing(res.model.answer(prompt, model=draft.model)) as pieces:
+        async for piece in pieces:
+            call.heard(piece.text)
+            room = rules.MAX_REPLY - len(draft.text)
+            if len(piece.text) > room:
+                draft.take(replace(piece, text=piece.text[:room], finish_reason="max_tokens"))
+                on_text(piece.text[:room])
+                break
+            draft.take(piece)
+            on_text(piece.text)

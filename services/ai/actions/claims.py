@@ -5,7 +5,7 @@ import asyncio
 from libs.common import deleted_users
 from libs.common.clock import utc_now
 from libs.common.events import MessagePosted
-from services.ai import rules
+from services.ai import metrics, rules
 from services.ai.actions import budgets, calls
 from services.ai.actions.runs import Run
 from services.ai.errors import GenerationBusyError
@@ -35,6 +35,8 @@ async def begin(res: Resources, event: MessagePosted, writing: Writing) -> Run |
     claim = await _claim(res, event, prompt)
     if claim is None:
         return None
+    waited_s = (utc_now() - event.occurred_at).total_seconds()
+    metrics.PROMPT_AGE_S.labels(event.TYPE).observe(max(0.0, waited_s))
     if claim.stop_requested:
         writing.stop()
     live = LiveReply(res.replies, stream_key_of(event), claim.attempt)

@@ -13,7 +13,7 @@ from libs.common import outbox
 from libs.common.api_keys import SHOWN, make_key
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
-from libs.common.errors import AccountRequiredError, ApiKeyInvalidError
+from libs.common.errors import AccountRequiredError, ApiKeyExpiredError, ApiKeyInvalidError
 from libs.common.events import RevocationReason, SessionRevoked
 from libs.common.identity import Identity, Scope
 from services.auth import rules
@@ -21,7 +21,6 @@ from services.auth.actions import audit
 from services.auth.actions.sessions import ROLE, ensure_alive
 from services.auth.errors import (
     ApiKeyEndedError,
-    ApiKeyExpiredError,
     ApiKeyNotFoundError,
     TooManyApiKeysError,
     UserNotFoundError,

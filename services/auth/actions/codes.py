@@ -9,7 +9,7 @@ from libs.common import outbox
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import UserRegistered
-from services.auth import rules
+from services.auth import metrics, rules
 from services.auth.access_models import Challenge
 from services.auth.actions import addresses, factors, sends
 from services.auth.actions.sessions import grant, open_session
@@ -67,6 +67,7 @@ async def send_otp(
             message = sends.compose(identifier, otp, language, expires_at=code.expires_at, now=now)
             await res.courier.enqueue(conn, message, now=now)
     res.courier.nudge()
+    metrics.OTP_SENT.labels(identifier.channel).inc()
     return SentCode(
         expires_in=rules.seconds_until(code.expires_at, now),
         resend_in=rules.resend_in(code.sent_at, now, pause=pause),
@@ -134,6 +135,7 @@ async def verify_otp(
                 opened = await open_session(conn, user.id, device=device)
         await store_addresses.uncount_address(conn, counted.address_hash, since=counted.since)
     res.relay.nudge()
+    metrics.OTP_VERIFIED.labels(identifier.channel).inc()
     if isinstance(opened, Challenge):
         return opened
     return grant(res, opened, generation=opened.generation, user=user)

@@ -12,14 +12,18 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.common.http import Body, CurrentUser
 from libs.common.identity import Identity
+from libs.common.problems import problems
+from libs.common.roles import RoleMissingError
 from libs.common.text import PlainText
+from services.auth.access_errors import OwnAccountError
 from services.auth.actions import audit, bans, roles
 from services.auth.api.parameters import Res
+from services.auth.errors import UserNotFoundError
 from services.auth.identifiers import Email, Phone
 from services.auth.models import Identifier, Role
 
 MAX_PAGE = 100
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = APIRouter(prefix="/admin", tags=["admin"], responses=problems(RoleMissingError))
 
 
 async def _support(caller: CurrentUser, res: Res) -> Identity:
@@ -142,7 +146,7 @@ async def list_users(_: Support, who: Annotated[WhoIn, Query()], res: Res) -> Li
     )
 
 
-@router.post("/user/{user_id}/ban")
+@router.post("/user/{user_id}/ban", responses=problems(OwnAccountError, UserNotFoundError))
 async def ban(user_id: UUID, body: BanIn, caller: Admin, res: Res) -> ListedUserOut:
     """Ban somebody: their logins and API keys end within a second, and codes open nothing to them.
 
@@ -152,7 +156,7 @@ async def ban(user_id: UUID, body: BanIn, caller: Admin, res: Res) -> ListedUser
     return ListedUserOut.model_validate(await bans.ban(res, caller, user_id, reason=body.reason))
 
 
-@router.post("/user/{user_id}/unban")
+@router.post("/user/{user_id}/unban", responses=problems(OwnAccountError, UserNotFoundError))
 async def unban(user_id: UUID, caller: Admin, res: Res) -> ListedUserOut:
     """Let somebody log in again."""
     return ListedUserOut.model_validate(await bans.unban(res, caller, user_id))

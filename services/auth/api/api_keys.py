@@ -9,11 +9,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from pydantic_core import PydanticCustomError
 
 from libs.common.clock import utc_now
+from libs.common.errors import AccountRequiredError
 from libs.common.http import Body, CurrentUser
 from libs.common.identity import Scope
+from libs.common.problems import problems
 from libs.common.text import PlainText
 from services.auth.actions import api_keys, credentials
 from services.auth.api.parameters import Res
+from services.auth.errors import ApiKeyEndedError, ApiKeyNotFoundError, TooManyApiKeysError
 from services.auth.models import MadeKey
 
 MAX_OVERLAP_H = 168
@@ -32,6 +35,10 @@ class ApiKeyIn(Body):
             account and your plan. Neither changes an account, a key or a plan.
         expires_at: when it ends; without, it does not.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Laptop", "scopes": ["chat"]}]}
+    )
 
     name: Annotated[PlainText, Field(min_length=1, max_length=100)]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=10)]
@@ -101,7 +108,7 @@ class ExchangedOut(BaseModel):
     expires_in: int
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=problems(AccountRequiredError, TooManyApiKeysError))
 async def make_api_key(body: ApiKeyIn, caller: CurrentUser, res: Res) -> MadeKeyOut:
     """Make an API key, at most 50. It is shown here and never again.
 
@@ -121,13 +128,17 @@ async def list_api_keys(caller: CurrentUser, res: Res) -> ApiKeyList:
     return ApiKeyList(data=[ApiKeyOut.model_validate(each) for each in found])
 
 
-@router.delete("/{key_id}", status_code=204)
+@router.delete("/{key_id}", status_code=204, responses=problems(ApiKeyNotFoundError))
 async def delete_api_key(key_id: UUID, caller: CurrentUser, res: Res) -> None:
     """Delete an API key: it is refused, and its streams and sockets closed, within a second."""
     await api_keys.delete(res, caller, key_id)
 
 
-@router.post("/{key_id}/rotate", status_code=201)
+@router.post(
+    "/{key_id}/rotate",
+    status_code=201,
+    responses=problems(ApiKeyNotFoundError, ApiKeyEndedError, TooManyApiKeysError),
+)
 async def rotate_api_key(
     key_id: UUID, caller: CurrentUser, res: Res, body: RotationIn | None = None
 ) -> MadeKeyOut:

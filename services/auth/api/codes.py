@@ -5,11 +5,21 @@ from typing import Annotated, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from libs.common.problems import problems
 from libs.common.text import PlainText
 from services.auth.access_models import Challenge
 from services.auth.actions import accounts, codes
-from services.auth.api.parameters import Address, Device, IdentifierIn, Language, Res
+from services.auth.api.parameters import (
+    CODE_REFUSALS,
+    SEND_REFUSALS,
+    Address,
+    Device,
+    IdentifierIn,
+    Language,
+    Res,
+)
 from services.auth.api.sessions import GrantOut
+from services.auth.errors import AddressLimitError, ChannelUnavailableError, CountryNotAllowedError
 from services.auth.models import Channel
 
 router = APIRouter(prefix="/auth", tags=["auth"])
@@ -18,11 +28,19 @@ router = APIRouter(prefix="/auth", tags=["auth"])
 class SignUpIn(IdentifierIn):
     """A new user; `name` is shown back to them."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"email": "ada@example.com", "name": "Ada"}]}
+    )
+
     name: Annotated[PlainText, Field(min_length=1, max_length=200)] | None = None
 
 
 class VerifyOtpIn(IdentifierIn):
     """A code and whose it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"email": "ada@example.com", "otp": "123456"}]}
+    )
 
     otp: str = Field(pattern="^[0-9]{6}$")
 
@@ -66,7 +84,11 @@ class FactorRequiredOut(BaseModel):
     expires_in: int
 
 
-@router.post("/signup", status_code=201)
+@router.post(
+    "/signup",
+    status_code=201,
+    responses=problems(AddressLimitError, ChannelUnavailableError, CountryNotAllowedError),
+)
 async def sign_up(body: SignUpIn, res: Res, address: Address) -> SignedUpOut:
     """Register a phone number or an e-mail address.
 
@@ -76,7 +98,12 @@ async def sign_up(body: SignUpIn, res: Res, address: Address) -> SignedUpOut:
     return SignedUpOut()
 
 
-@router.post("/send-otp", status_code=202, response_model_exclude_none=True)
+@router.post(
+    "/send-otp",
+    status_code=202,
+    response_model_exclude_none=True,
+    responses=problems(*SEND_REFUSALS),
+)
 async def send_otp(
     body: IdentifierIn, res: Res, address: Address, language: Language
 ) -> SentOtpOut:
@@ -95,7 +122,7 @@ async def send_otp(
     )
 
 
-@router.post("/verify-otp")
+@router.post("/verify-otp", responses=problems(*CODE_REFUSALS))
 async def verify_otp(
     body: VerifyOtpIn, res: Res, address: Address, device: Device
 ) -> GrantOut | FactorRequiredOut:

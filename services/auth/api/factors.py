@@ -7,6 +7,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from pydantic_core import PydanticCustomError
 
 from libs.common.http import Body, CurrentUser
+from libs.common.problems import problems
+from services.auth.access_errors import (
+    FactorAttemptsExceededError,
+    FactorChallengeInvalidError,
+    FactorExistsError,
+    FactorInvalidError,
+    FactorNeededError,
+    FactorNotFoundError,
+    FactorUnavailableError,
+)
 from services.auth.actions import factors
 from services.auth.actions.factors import Proof
 from services.auth.api.parameters import Device, Res
@@ -31,6 +41,8 @@ class ProofIn(Body):
         recovery_code: one of the ten that were shown when the factor was confirmed; it works once.
     """
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"code": "123456"}]})
+
     code: Code | None = None
     recovery_code: Annotated[str, Field(min_length=10, max_length=30)] | None = None
 
@@ -47,6 +59,10 @@ class ProofIn(Body):
 
 class VerifyFactorIn(ProofIn):
     """A login that `/auth/verify-otp` began, and the second factor."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"challenge": "c-5Yw0vGmQ", "code": "123456"}]}
+    )
 
     challenge: str = Field(min_length=1, max_length=200)
 
@@ -95,26 +111,44 @@ async def list_factors(caller: CurrentUser, res: Res) -> FactorList:
     return FactorList(data=[FactorOut.model_validate(each) for each in found])
 
 
-@router.post("/user/me/factor", status_code=201)
+@router.post(
+    "/user/me/factor",
+    status_code=201,
+    responses=problems(FactorUnavailableError, FactorExistsError),
+)
 async def begin_factor(caller: CurrentUser, res: Res) -> BegunFactorOut:
     """Begin a second factor (TOTP, RFC 6238); until a code confirms it, nothing changes."""
     secret, uri = await factors.begin(res, caller)
     return BegunFactorOut(secret=secret, uri=uri)
 
 
-@router.post("/user/me/factor/confirm")
+@router.post(
+    "/user/me/factor/confirm",
+    responses=problems(FactorNotFoundError, FactorExistsError, FactorInvalidError),
+)
 async def confirm_factor(body: CodeIn, caller: CurrentUser, res: Res) -> RecoveryCodesOut:
     """Confirm it: logging in asks for it from now on. Other logins of yours go on as they are."""
     return RecoveryCodesOut(recovery_codes=await factors.confirm(res, caller, body.code))
 
 
-@router.delete("/user/me/factor", status_code=204)
+@router.delete(
+    "/user/me/factor",
+    status_code=204,
+    responses=problems(
+        FactorNotFoundError, FactorNeededError, FactorAttemptsExceededError, FactorInvalidError
+    ),
+)
 async def remove_factor(body: ProofIn, caller: CurrentUser, res: Res) -> None:
     """Remove your second factor, with a fresh code of it."""
     await factors.remove(res, caller, body.proof())
 
 
-@router.post("/auth/verify-factor")
+@router.post(
+    "/auth/verify-factor",
+    responses=problems(
+        FactorChallengeInvalidError, FactorAttemptsExceededError, FactorInvalidError
+    ),
+)
 async def verify_factor(body: VerifyFactorIn, res: Res, device: Device) -> GrantOut:
     """Trade a challenge of `/auth/verify-otp` and a second factor for tokens.
 

@@ -3,11 +3,13 @@
 from fastapi import APIRouter
 
 from libs.common.http import CurrentUser
+from libs.common.problems import problems
 from services.auth.access_models import Challenge
 from services.auth.actions import guests
 from services.auth.api.codes import FactorRequiredOut, VerifyOtpIn
-from services.auth.api.parameters import Address, Device, Res
+from services.auth.api.parameters import CODE_REFUSALS, Address, Device, Res
 from services.auth.api.sessions import GrantOut
+from services.auth.errors import AddressLimitError, IdentifierTakenError, NotAGuestError
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 
@@ -23,7 +25,7 @@ class UpgradeOut(GrantOut):
     kept: bool
 
 
-@router.post("/guest", status_code=201)
+@router.post("/guest", status_code=201, responses=problems(AddressLimitError))
 async def begin_as_guest(res: Res, address: Address, device: Device) -> GrantOut:
     """Begin without signing up: a few messages a day, until `/auth/upgrade`.
 
@@ -33,7 +35,7 @@ async def begin_as_guest(res: Res, address: Address, device: Device) -> GrantOut
     return GrantOut.model_validate(await guests.begin(res, address=address, device=device))
 
 
-@router.post("/upgrade")
+@router.post("/upgrade", responses=problems(NotAGuestError, IdentifierTakenError, *CODE_REFUSALS))
 async def upgrade(
     body: VerifyOtpIn, caller: CurrentUser, res: Res, address: Address, device: Device
 ) -> UpgradeOut | FactorRequiredOut:

@@ -3,13 +3,24 @@
 from typing import Literal
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from libs.common.errors import AccountRequiredError
 from libs.common.etags import entity_tag
 from libs.common.http import CurrentUser
+from libs.common.problems import problems
 from services.auth.actions import identifiers
 from services.auth.api.codes import SentOtpOut
-from services.auth.api.parameters import Address, IdentifierIn, Language, Res, UserOut
+from services.auth.api.parameters import (
+    CODE_REFUSALS,
+    SEND_REFUSALS,
+    Address,
+    IdentifierIn,
+    Language,
+    Res,
+    UserOut,
+)
+from services.auth.errors import IdentifierTakenError, IdentifierUnchangedError, UserNotFoundError
 from services.auth.models import Identifier, SentCode
 
 router = APIRouter(prefix="/user/me/identifier", tags=["user"])
@@ -22,6 +33,12 @@ class NewIdentifierIn(IdentifierIn):
         otp: the code that was sent to the new one.
         present_otp: the code that was sent to the one that it replaces.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"email": "ada@example.com", "otp": "123456", "present_otp": "654321"}]
+        }
+    )
 
     otp: str = Field(pattern="^[0-9]{6}$")
     present_otp: str = Field(pattern="^[0-9]{6}$")
@@ -44,7 +61,14 @@ def _sent(identifier: Identifier, sent: SentCode) -> SentOtpOut:
     )
 
 
-@router.post("", status_code=202, response_model_exclude_none=True)
+@router.post(
+    "",
+    status_code=202,
+    response_model_exclude_none=True,
+    responses=problems(
+        UserNotFoundError, AccountRequiredError, IdentifierUnchangedError, *SEND_REFUSALS
+    ),
+)
 async def send_codes(
     body: IdentifierIn, caller: CurrentUser, res: Res, address: Address, language: Language
 ) -> SentCodesOut:
@@ -59,7 +83,16 @@ async def send_codes(
     return SentCodesOut(new=_sent(identifier, new_code), present=_sent(present, present_code))
 
 
-@router.put("")
+@router.put(
+    "",
+    responses=problems(
+        UserNotFoundError,
+        AccountRequiredError,
+        IdentifierUnchangedError,
+        IdentifierTakenError,
+        *CODE_REFUSALS,
+    ),
+)
 async def change_identifier(
     body: NewIdentifierIn, caller: CurrentUser, res: Res, response: Response, address: Address
 ) -> UserOut:

@@ -11,6 +11,16 @@ from libs.common.events import Plan
 from libs.common.http import Body
 from services.auth import templates
 from services.auth.devices import device_of
+from services.auth.errors import (
+    AddressLimitError,
+    ChannelUnavailableError,
+    CountryNotAllowedError,
+    NumberRangeLimitError,
+    OtpAttemptsExceededError,
+    OtpCooldownError,
+    OtpInvalidError,
+    SendBudgetExhaustedError,
+)
 from services.auth.identifiers import Email, Phone
 from services.auth.models import Identifier
 from services.auth.resources import Resources
@@ -44,6 +54,21 @@ Device = Annotated[str | None, Depends(requesting_device)]
 Language = Annotated[str, Depends(language_of)]
 
 
+SEND_REFUSALS = (
+    AddressLimitError,
+    ChannelUnavailableError,
+    CountryNotAllowedError,
+    NumberRangeLimitError,
+    OtpAttemptsExceededError,
+    OtpCooldownError,
+    SendBudgetExhaustedError,
+)
+"""Why no code is sent."""
+
+CODE_REFUSALS = (AddressLimitError, OtpAttemptsExceededError, OtpInvalidError)
+"""Why a code is not accepted."""
+
+
 class IdentifierIn(Body):
     """Who it is about: exactly one of the two.
 
@@ -51,6 +76,8 @@ class IdentifierIn(Body):
         phone: with country code; spaces and dashes do not matter.
         email: capitals do not matter.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"email": "ada@example.com"}]})
 
     phone: Phone | None = None
     email: Email | None = None

@@ -8,12 +8,26 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.common.http import Body, CurrentUser
+from libs.common.problems import problems
 from services.auth.actions import sessions
 from services.auth.api.parameters import Res, UserOut
+from services.auth.errors import RefreshInvalidError, RefreshReusedError, SessionNotFoundError
 from services.auth.models import LogoutScope
 
 JWKS_MAX_AGE_S = 300
 MAX_PAGE = 100
+
+_PUBLIC_KEY = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "use": "sig",
+    "alg": "EdDSA",
+    "kid": "2026-11-23",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+}
+_KEYS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"example": {"keys": [_PUBLIC_KEY]}}}}
+}
 
 router = APIRouter(tags=["auth"])
 
@@ -73,7 +87,7 @@ class SessionPage(BaseModel):
     has_more: bool
 
 
-@router.post("/auth/refresh")
+@router.post("/auth/refresh", responses=problems(RefreshInvalidError, RefreshReusedError))
 async def refresh(body: RefreshIn, res: Res) -> GrantOut:
     """Trade a refresh token for the next one and a fresh access token.
 
@@ -108,13 +122,15 @@ async def list_sessions(
     return SessionPage(data=data, next_cursor=data[-1].id if has_more else None, has_more=has_more)
 
 
-@router.delete("/auth/session/{session_id}", status_code=204)
+@router.delete(
+    "/auth/session/{session_id}", status_code=204, responses=problems(SessionNotFoundError)
+)
 async def end_session(session_id: UUID, caller: CurrentUser, res: Res) -> None:
     """End one of your logins, as logging out there would."""
     await sessions.end_session(res, caller, session_id)
 
 
-@router.get("/.well-known/jwks.json")
+@router.get("/.well-known/jwks.json", responses=_KEYS)
 async def read_jwks(res: Res, response: Response) -> dict[str, list[dict[str, Any]]]:
     """Return the public keys that verify access tokens (RFC 7517)."""
     response.headers["Cache-Control"] = f"public, max-age={JWKS_MAX_AGE_S}"

@@ -9,11 +9,14 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from libs.common.errors import PreconditionFailedError
 from libs.common.etags import IfMatch, entity_tag
 from libs.common.http import Body, CurrentUser
+from libs.common.problems import problems
 from libs.common.text import PlainText
 from services.auth.actions import accounts, deletion, profiles
 from services.auth.api.parameters import Res, UserOut
+from services.auth.errors import UserNotFoundError
 
 MAX_PREFERENCES = 4096  # bytes of JSON
 MAX_DEPTH = 5
@@ -97,7 +100,7 @@ class DeletionOut(BaseModel):
     status: Literal["deleting"] = "deleting"
 
 
-@router.get("/me")
+@router.get("/me", responses=problems(UserNotFoundError))
 async def read_me(caller: CurrentUser, res: Res, response: Response) -> UserOut:
     """Return the user whose access token it is; the `ETag` is for `If-Match`.
 
@@ -108,7 +111,7 @@ async def read_me(caller: CurrentUser, res: Res, response: Response) -> UserOut:
     return UserOut.model_validate(user)
 
 
-@router.patch("/me")
+@router.patch("/me", responses=problems(UserNotFoundError, PreconditionFailedError))
 async def change_me(
     body: UserChangeIn, caller: CurrentUser, res: Res, response: Response, versions: IfMatch
 ) -> UserOut:
@@ -123,7 +126,9 @@ async def change_me(
     return UserOut.model_validate(user)
 
 
-@router.delete("/me", status_code=202)
+@router.delete(
+    "/me", status_code=202, responses=problems(UserNotFoundError, PreconditionFailedError)
+)
 async def delete_me(caller: CurrentUser, res: Res, versions: IfMatch) -> DeletionOut:
     """Delete your account and everything of yours, for good; what you pay for is cancelled first.
 

@@ -13,6 +13,7 @@ from libs.common.events import SubscriptionChanged
 from services.billing import grants, rules
 from services.billing.actions import duplicates, timeline
 from services.billing.errors import BillingUnavailableError
+from services.billing.metrics import WEBHOOK_LAG_S
 from services.billing.models import KnownStanding, Standing, Subscription
 from services.billing.resources import Resources
 from services.billing.store import checkouts, customers, events, invoices, standings
@@ -96,11 +97,13 @@ async def _copy(
         await _store_standing(conn, res, user_id, standing, now, cause, waiting)
         await duplicates.record(conn, user_id, found, cause=cause, now=now)
         await invoices.upsert_invoices(conn, user_id, billed)
-        await events.mark_applied(conn, waiting, at=now)
+        lags = await events.mark_applied(conn, waiting, at=utc_now())
         # What was paid or has expired tells nothing new; the sweep need not look at it.
         last = LAST if standing.plan == "pro" else now
         await checkouts.settle_checkout(conn, user_id, at=now, unless_open_at=last)
     res.relay.nudge()
+    for lag in lags:
+        WEBHOOK_LAG_S.observe(max(0.0, lag.total_seconds()))
     return standing
 
 

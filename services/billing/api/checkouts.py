@@ -7,11 +7,18 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import HTMLResponse
 
 from libs.common.errors import AccountRequiredError
-from libs.common.http import Body, CurrentUser, Problem
+from libs.common.http import Body, CurrentUser
+from libs.common.problems import problems
 from services.billing import pages
 from services.billing.actions import checkouts
 from services.billing.api.parameters import Res
-from services.billing.errors import BillingUnavailableError
+from services.billing.errors import (
+    AlreadySubscribedError,
+    BillingUnavailableError,
+    IntervalNotOfferedError,
+    PaymentOverdueError,
+    SubscriptionExistsError,
+)
 from services.billing.models import CheckoutOut, Interval
 
 log = structlog.stdlib.get_logger()
@@ -33,12 +40,14 @@ class SubscribeIn(Body):
     status_code=201,
     responses={
         200: {"model": CheckoutOut, "description": "The session that is open already"},
-        409: {
-            "model": Problem,
-            "description": "`already_subscribed`, `payment_overdue` or `subscription_exists`, with "
-            "`portal_url` if Stripe answers",
-        },
-        503: {"model": Problem, "description": "`billing_unavailable`"},
+        **problems(
+            AccountRequiredError,
+            AlreadySubscribedError,
+            BillingUnavailableError,
+            IntervalNotOfferedError,
+            PaymentOverdueError,
+            SubscriptionExistsError,
+        ),
     },
 )
 async def subscribe_pro(
@@ -50,8 +59,9 @@ async def subscribe_pro(
 ) -> CheckoutOut:
     """Start the purchase of Pro: open `checkout_url` in a browser and pay there.
 
-    Repeating it is safe with or without an `Idempotency-Key`: a user has one open session, which
-    every call for the same interval returns until it is paid or expires.
+    A 409 holds `portal_url` if Stripe answers. Repeating it is safe with or without an
+    `Idempotency-Key`: a user has one open session, which every call for the same interval returns
+    until it is paid or expires.
     """
     del idempotency_key  # validated like everywhere; the session itself makes repeats harmless
     if user.guest:

@@ -6,14 +6,20 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from libs.common.errors import IdempotencyKeyReusedError, NotFoundError
 from libs.common.events import Plan
 from libs.common.http import Body
 from libs.common.plans import members
+from libs.common.problems import problems
+from libs.common.roles import RoleMissingError
 from libs.common.text import PlainText
 from services.billing.actions import grants as actions
 from services.billing.api.parameters import Admin, IdempotencyKey, Limit, Res, Support
+from services.billing.errors import GrantNotFoundError
 
-router = APIRouter(prefix="/admin/user/{user_id}/grant", tags=["admin"])
+router = APIRouter(
+    prefix="/admin/user/{user_id}/grant", tags=["admin"], responses=problems(RoleMissingError)
+)
 
 
 class GrantIn(Body):
@@ -28,6 +34,10 @@ class GrantIn(Body):
         starts_at: absent is now.
         expires_at: absent is never.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"plan": "pro", "reason": "a month on the house"}]}
+    )
 
     reason: Annotated[PlainText, Field(min_length=1, max_length=500)]
     plan: Plan | None = None
@@ -83,7 +93,7 @@ async def list_grants(
     return GrantPage(data=data, next_cursor=data[-1].id if has_more else None, has_more=has_more)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=problems(NotFoundError, IdempotencyKeyReusedError))
 async def give_grant(
     caller: Admin,
     user_id: UUID,
@@ -112,7 +122,7 @@ async def give_grant(
     return GrantOut.model_validate(grant)
 
 
-@router.delete("/{grant_id}", status_code=204)
+@router.delete("/{grant_id}", status_code=204, responses=problems(GrantNotFoundError))
 async def end_grant(caller: Admin, user_id: UUID, grant_id: UUID, res: Res) -> None:
     """Take a grant back; counts at once."""
     await actions.end_grant(res, caller, user_id, grant_id)

@@ -1,19 +1,22 @@
 """Subscriptions over HTTP."""
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel
 
-from libs.common.http import CurrentUser, Problem
+from libs.common.http import CurrentUser
+from libs.common.problems import problems
 from services.billing.actions import portal, subscriptions, users
 from services.billing.api.parameters import Res
+from services.billing.errors import (
+    BillingUnavailableError,
+    NotACustomerError,
+    NothingToCancelError,
+    NothingToResumeError,
+)
 from services.billing.models import SubscriptionOut
-
-_UNAVAILABLE: dict[int | str, dict[str, Any]] = {
-    503: {"model": Problem, "description": "`billing_unavailable`"}
-}
 
 router = APIRouter(tags=["billing"])
 
@@ -26,10 +29,6 @@ class PortalOut(BaseModel):
     """
 
     portal_url: str
-
-
-def _refused(code: str) -> dict[int | str, dict[str, Any]]:
-    return {409: {"model": Problem, "description": f"`{code}`"}, **_UNAVAILABLE}
 
 
 @router.get(
@@ -51,13 +50,15 @@ async def subscription_status(
     return Response(body, media_type="application/json", headers=headers)
 
 
-@router.post("/subscription/portal", responses=_refused("not_a_customer"))
+@router.post("/subscription/portal", responses=problems(NotACustomerError, BillingUnavailableError))
 async def open_portal(user: CurrentUser, res: Res) -> PortalOut:
     """Return where to change card and address, see invoices, cancel and resume, at Stripe."""
     return PortalOut(portal_url=await portal.open_portal(res, user.user_id))
 
 
-@router.post("/subscription/cancel", responses=_refused("nothing_to_cancel"))
+@router.post(
+    "/subscription/cancel", responses=problems(NothingToCancelError, BillingUnavailableError)
+)
 async def cancel_subscription(user: CurrentUser, res: Res) -> SubscriptionOut:
     """Let the subscription end with the period that is paid; until then all stays as it is.
 
@@ -67,7 +68,9 @@ async def cancel_subscription(user: CurrentUser, res: Res) -> SubscriptionOut:
     return await users.subscription_status(res, user.user_id, guest=user.guest)
 
 
-@router.post("/subscription/resume", responses=_refused("nothing_to_resume"))
+@router.post(
+    "/subscription/resume", responses=problems(NothingToResumeError, BillingUnavailableError)
+)
 async def resume_subscription(user: CurrentUser, res: Res) -> SubscriptionOut:
     """Go on with a subscription that was to end; one that goes on anyway does so."""
     await subscriptions.resume_subscription(res, user.user_id)

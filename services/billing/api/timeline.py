@@ -10,9 +10,16 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 
 from libs.common.http import CurrentUser
+from libs.common.problems import problems
+from libs.common.roles import RoleMissingError
 from services.billing.actions import support, timeline
 from services.billing.api.parameters import Limit, Res
 from services.billing.api.parameters import Support as Caller
+from services.billing.errors import (
+    BillingUnavailableError,
+    NoStripeCustomerError,
+    StripeEventNotFoundError,
+)
 from services.billing.timeline_models import (
     BillingOut,
     StripeEventOut,
@@ -21,7 +28,7 @@ from services.billing.timeline_models import (
 )
 
 router = APIRouter(tags=["billing"])
-others = APIRouter(prefix="/admin", tags=["admin"])
+others = APIRouter(prefix="/admin", tags=["admin"], responses=problems(RoleMissingError))
 EventId = Annotated[str, Path(pattern="^evt_[A-Za-z0-9_]{1,250}$")]
 
 
@@ -41,7 +48,10 @@ async def read_billing(
     return await support.read_billing(res, user_id, before=cursor, limit=limit)
 
 
-@others.post("/user/{user_id}/billing/sync")
+@others.post(
+    "/user/{user_id}/billing/sync",
+    responses=problems(NoStripeCustomerError, BillingUnavailableError),
+)
 async def sync_billing(caller: Caller, user_id: UUID, res: Res) -> BillingOut:
     """Ask Stripe about somebody now, and read what came of it."""
     await support.sync_user(res, caller, user_id)
@@ -66,7 +76,9 @@ async def list_stripe_events(
     )
 
 
-@others.post("/stripe-event/{event_id}/retry", status_code=202)
+@others.post(
+    "/stripe-event/{event_id}/retry", status_code=202, responses=problems(StripeEventNotFoundError)
+)
 async def retry_stripe_event(caller: Caller, event_id: EventId, res: Res) -> StripeEventOut:
     """Try a stored event again at once, with all that wait of its customer."""
     return StripeEventOut(**asdict(await support.retry_event(res, caller, event_id)))

@@ -1,6 +1,6 @@
 """SQL of what Stripe told us."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from libs.common.db import Connection
 from services.billing.models import StripeEvent
@@ -73,13 +73,19 @@ async def unapplied_events(conn: Connection, stripe_customer_id: str) -> list[Ev
     return [EventName(id=row["id"], type=row["type"]) for row in rows]
 
 
-async def mark_applied(conn: Connection, events: list[EventName], *, at: datetime) -> None:
-    """Store that the events need no more work."""
-    await conn.execute(
-        "UPDATE stripe_event SET applied_at = $2, error = NULL WHERE id = ANY($1)",
+async def mark_applied(
+    conn: Connection, events: list[EventName], *, at: datetime
+) -> list[timedelta]:
+    """Store that the events need no more work, and return how long each took from its receipt."""
+    rows = await conn.fetch(
+        """
+        UPDATE stripe_event SET applied_at = $2, error = NULL WHERE id = ANY($1)
+        RETURNING applied_at - received_at AS lag
+        """,
         [event["id"] for event in events],
         at,
     )
+    return [row["lag"] for row in rows]
 
 
 async def postpone_events(

@@ -6,6 +6,7 @@ from libs.common import outbox
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import MessageChanged
+from libs.common.tracing import traceparent
 from services.chat import rules
 from services.chat.actions.messages import accept, list_messages
 from services.chat.actions.quotas import terms_of
@@ -60,7 +61,7 @@ async def regenerate_reply(
             idempotency_key=idempotency_key,
             now=now,
             terms=terms_of(res, guest=guest),
-            traceparent=outbox.traceparent(),
+            traceparent=traceparent(),
         )
 
     return await accept(res, write, user_id=user_id, now=now, guest=guest)

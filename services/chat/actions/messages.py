@@ -10,7 +10,7 @@ import asyncpg
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.errors import IdempotencyKeyReusedError
-from libs.common.outbox import traceparent
+from libs.common.tracing import traceparent
 from services.chat import quotas, rules
 from services.chat.actions.capacity import ensure_capacity
 from services.chat.actions.chatrooms import KEY_REUSED, rooms_key

@@ -14,6 +14,7 @@ from libs.common.events import (
     AIReplyStopped,
     ReplyStopRequested,
 )
+from libs.common.tracing import traceparent
 from services.chat.errors import ChatroomNotFoundError, MessageNotFoundError
 from services.chat.models import Message, ReplyEnd
 from services.chat.resources import Resources
@@ -154,6 +155,6 @@ async def _end_reply(res: Resources, end: ReplyEnd, *, event_id: UUID | None) ->
             event_id=event_id,
             event_ids=[new_id(), new_id(), new_id()],
             now=utc_now(),
-            traceparent=outbox.traceparent(),
+            traceparent=traceparent(),
         )
     res.relay.send(announced)

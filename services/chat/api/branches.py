@@ -3,12 +3,15 @@
 from uuid import UUID
 
 from fastapi import APIRouter, Response
+from pydantic import ConfigDict
 
 from libs.common.http import Body, CurrentUser
+from libs.common.problems import problems
 from services.chat.actions import branches as actions
 from services.chat.actions import messages
 from services.chat.api.messages import Accepted, MessageIn, MessagesOut, ModelId, accepted
-from services.chat.api.parameters import IdempotencyKey, Res
+from services.chat.api.parameters import POST_REFUSALS, IdempotencyKey, Res
+from services.chat.errors import ChatroomNotFoundError, MessageNotFoundError, ReplyInProgressError
 from services.chat.models import Draft
 
 router = APIRouter(prefix="/chatroom", tags=["chat"])
@@ -21,6 +24,8 @@ class RegenerateIn(Body):
         model: one of `GET /model` that your plan includes; absent is the default.
     """
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
+
     model: ModelId | None = None
 
 
@@ -30,7 +35,11 @@ class PathIn(Body):
     message_id: UUID
 
 
-@router.patch("/{chatroom_id}/message/{message_id}", status_code=202)
+@router.patch(
+    "/{chatroom_id}/message/{message_id}",
+    status_code=202,
+    responses=problems(*POST_REFUSALS, MessageNotFoundError, ReplyInProgressError),
+)
 async def edit_message(
     chatroom_id: UUID,
     message_id: UUID,
@@ -60,7 +69,11 @@ async def edit_message(
     return accepted(posted, chatroom_id, response)
 
 
-@router.post("/{chatroom_id}/message/{message_id}/regenerate", status_code=202)
+@router.post(
+    "/{chatroom_id}/message/{message_id}/regenerate",
+    status_code=202,
+    responses=problems(*POST_REFUSALS, MessageNotFoundError, ReplyInProgressError),
+)
 async def regenerate_reply(
     chatroom_id: UUID,
     message_id: UUID,
@@ -86,7 +99,10 @@ async def regenerate_reply(
     return accepted(posted, chatroom_id, response)
 
 
-@router.put("/{chatroom_id}/path")
+@router.put(
+    "/{chatroom_id}/path",
+    responses=problems(ChatroomNotFoundError, MessageNotFoundError, ReplyInProgressError),
+)
 async def switch_path(
     chatroom_id: UUID, body: PathIn, caller: CurrentUser, res: Res
 ) -> MessagesOut:

@@ -17,13 +17,19 @@ from pydantic import (
     model_validator,
 )
 
-from libs.common.errors import ValidationFailedError
+from libs.common.errors import (
+    IdempotencyKeyReusedError,
+    PreconditionFailedError,
+    ValidationFailedError,
+)
 from libs.common.etags import IfMatch, entity_tag, is_known
 from libs.common.http import Body, CurrentUser, DirectRoute
 from libs.common.identity import authenticate
+from libs.common.problems import problems
 from libs.common.text import PlainText
 from services.chat.actions import chatrooms as actions
 from services.chat.api.parameters import MAX_PAGE, IdempotencyKey, Res, get_resources, not_blank
+from services.chat.errors import BadCursorError, ChatroomNotFoundError
 from services.chat.models import ChatroomChange
 
 BEARER: dict[str, Any] = {"security": [{"bearer": []}]}
@@ -110,6 +116,7 @@ def _query(name: str, **schema: Any) -> dict[str, Any]:
 @direct_router.get(
     "",
     response_model=ChatroomPage,
+    responses=problems(BadCursorError),
     name="list_chatrooms",
     openapi_extra=BEARER
     | {
@@ -163,7 +170,7 @@ def _flag(name: str, text: str) -> bool:
     return text == "true"
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=problems(IdempotencyKeyReusedError))
 async def create_chatroom(
     body: ChatroomIn,
     caller: CurrentUser,
@@ -182,7 +189,10 @@ async def create_chatroom(
     return ChatroomOut.model_validate(room)
 
 
-@router.get("/{chatroom_id}", responses={304: {"description": "It has not changed"}})
+@router.get(
+    "/{chatroom_id}",
+    responses={304: {"description": "It has not changed"}, **problems(ChatroomNotFoundError)},
+)
 async def get_chatroom(
     chatroom_id: UUID,
     caller: CurrentUser,
@@ -198,7 +208,7 @@ async def get_chatroom(
     return ChatroomOut.model_validate(room)
 
 
-@router.patch("/{chatroom_id}")
+@router.patch("/{chatroom_id}", responses=problems(ChatroomNotFoundError, PreconditionFailedError))
 async def change_chatroom(
     chatroom_id: UUID,
     body: ChatroomChangeIn,
@@ -219,7 +229,11 @@ async def change_chatroom(
     return ChatroomOut.model_validate(room)
 
 
-@router.delete("/{chatroom_id}", status_code=204)
+@router.delete(
+    "/{chatroom_id}",
+    status_code=204,
+    responses=problems(ChatroomNotFoundError, PreconditionFailedError),
+)
 async def delete_chatroom(
     chatroom_id: UUID, caller: CurrentUser, res: Res, versions: IfMatch
 ) -> None:

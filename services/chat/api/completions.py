@@ -6,10 +6,11 @@ from fastapi import APIRouter, Response
 from pydantic import Field, model_validator
 
 from libs.common.http import Body, CurrentUser
+from libs.common.problems import problems
 from libs.common.text import PlainText
 from services.chat.actions import completions as actions
 from services.chat.api.messages import Accepted, ModelId, accepted
-from services.chat.api.parameters import Res, not_blank
+from services.chat.api.parameters import POST_REFUSALS, Res, not_blank
 
 router = APIRouter(tags=["chat"])
 
@@ -36,7 +37,7 @@ class Conversation(Body):
         return self
 
 
-@router.post("/completion", status_code=202)
+@router.post("/completion", status_code=202, responses=problems(*POST_REFUSALS))
 async def complete(
     body: Conversation, caller: CurrentUser, res: Res, response: Response
 ) -> Accepted:

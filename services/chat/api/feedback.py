@@ -7,9 +7,11 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from libs.common.http import Body, CurrentUser
+from libs.common.problems import problems
 from libs.common.text import PlainText
 from services.chat.actions import feedback as actions
 from services.chat.api.parameters import Res
+from services.chat.errors import MessageNotFoundError
 
 router = APIRouter(prefix="/chatroom", tags=["chat"])
 
@@ -21,7 +23,9 @@ class Opinion(Body):
     reason: Annotated[PlainText, Field(max_length=1000)] | None = None
 
 
-@router.put("/{chatroom_id}/message/{message_id}/feedback")
+@router.put(
+    "/{chatroom_id}/message/{message_id}/feedback", responses=problems(MessageNotFoundError)
+)
 async def give_feedback(
     chatroom_id: UUID, message_id: UUID, body: Opinion, caller: CurrentUser, res: Res
 ) -> Opinion:
@@ -37,7 +41,11 @@ async def give_feedback(
     return body
 
 
-@router.delete("/{chatroom_id}/message/{message_id}/feedback", status_code=204)
+@router.delete(
+    "/{chatroom_id}/message/{message_id}/feedback",
+    status_code=204,
+    responses=problems(MessageNotFoundError),
+)
 async def withdraw_feedback(
     chatroom_id: UUID, message_id: UUID, caller: CurrentUser, res: Res
 ) -> None:

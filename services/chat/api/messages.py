@@ -10,10 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from libs.common.errors import ValidationFailedError
 from libs.common.events import MAX_CONTENT
 from libs.common.http import Body, CurrentUser
+from libs.common.problems import problems
 from libs.common.text import PlainText
 from services.chat.actions import messages as actions
 from services.chat.actions.quotas import headers_of
-from services.chat.api.parameters import MAX_PAGE, IdempotencyKey, Res, not_blank
+from services.chat.api.parameters import MAX_PAGE, POST_REFUSALS, IdempotencyKey, Res, not_blank
+from services.chat.errors import ChatroomNotFoundError, MessageNotFoundError
 from services.chat.models import Draft, Posted, Status
 
 router = APIRouter(prefix="/chatroom", tags=["chat"])
@@ -147,7 +149,7 @@ def accepted(posted: Posted, chatroom_id: UUID, response: Response) -> Accepted:
     )
 
 
-@router.post("/{chatroom_id}/message", status_code=202)
+@router.post("/{chatroom_id}/message", status_code=202, responses=problems(*POST_REFUSALS))
 async def post_message(
     chatroom_id: UUID,
     body: MessageIn,
@@ -177,7 +179,7 @@ async def post_message(
     return accepted(posted, chatroom_id, response)
 
 
-@router.get("/{chatroom_id}/message")
+@router.get("/{chatroom_id}/message", responses=problems(ChatroomNotFoundError))
 async def list_messages(
     chatroom_id: UUID,
     caller: CurrentUser,
@@ -211,7 +213,7 @@ async def list_messages(
     return MessagesOut.model_validate(page)
 
 
-@router.get("/{chatroom_id}/message/{message_id}")
+@router.get("/{chatroom_id}/message/{message_id}", responses=problems(MessageNotFoundError))
 async def get_message(
     chatroom_id: UUID, message_id: UUID, caller: CurrentUser, res: Res
 ) -> MessageOut:

@@ -4,6 +4,9 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Request
 
+from libs.common.errors import IdempotencyKeyReusedError
+from services.chat.errors import ChatroomNotFoundError, ModelNotInPlanError, ReducedCapacityError
+from services.chat.quotas import POLICIES
 from services.chat.resources import Resources
 
 MAX_PAGE = 100
@@ -22,4 +25,13 @@ def not_blank(text: str) -> str:
 
 
 Res = Annotated[Resources, Depends(get_resources)]
+POST_REFUSALS = (
+    ChatroomNotFoundError,
+    IdempotencyKeyReusedError,
+    ModelNotInPlanError,
+    ReducedCapacityError,
+    *(policy.error for policy in POLICIES),
+)
+"""Why a message is not accepted."""
+
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]

@@ -1,23 +1,56 @@
 """Export and import over HTTP; the classes here are the file's published format."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
+from libs.common.errors import IdempotencyKeyReusedError
 from libs.common.events import MAX_CONTENT
 from libs.common.http import Body, CurrentUser
+from libs.common.problems import problems
 from libs.common.text import PlainText
 from services.chat.actions import transfer as actions
 from services.chat.api.chatrooms import ChatroomOut, Metadata, Title
 from services.chat.api.feedback import Opinion
 from services.chat.api.parameters import IdempotencyKey, Res, not_blank
+from services.chat.errors import ChatroomNotFoundError
 from services.chat.models import Chatroom, Node
 
 router = APIRouter(prefix="/chatroom", tags=["chat"])
+EXAMPLE: dict[str, Any] = {
+    "format": "thoughtflow.chatroom",
+    "version": 1,
+    "chatroom": {
+        "title": "Tea",
+        "created_at": "2026-11-23T12:00:00Z",
+        "pinned": False,
+        "archived": False,
+        "metadata": {"colour": "blue"},
+    },
+    "shown": "01937f2e-6c00-7000-8000-000000000002",
+    "messages": [
+        {
+            "id": "01937f2e-6c00-7000-8000-000000000001",
+            "parent_id": None,
+            "role": "user",
+            "status": "completed",
+            "content": "Hello!",
+            "created_at": "2026-11-23T12:00:00Z",
+        },
+        {
+            "id": "01937f2e-6c00-7000-8000-000000000002",
+            "parent_id": "01937f2e-6c00-7000-8000-000000000001",
+            "role": "assistant",
+            "status": "completed",
+            "content": "Hi!",
+            "created_at": "2026-11-23T12:00:01Z",
+        },
+    ],
+}
 Name = Annotated[PlainText, Field(max_length=200)]
 Instant = Annotated[
     AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))
@@ -77,6 +110,8 @@ class ChatroomFile(Body):
     user's message on a reply or on nothing. `shown` is the reply at the end of the shown branch.
     """
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
     format: Literal["thoughtflow.chatroom"]
     version: Literal[1]
     chatroom: ChatroomInFile
@@ -110,10 +145,11 @@ class ChatroomFile(Body):
         200: {
             "description": "A file; `ChatroomFile`, as `POST /chatroom/import` takes it, or text",
             "content": {
-                "application/json": {"schema": {"type": "object"}},
+                "application/json": {"schema": {"$ref": "#/components/schemas/ChatroomFile"}},
                 "text/markdown": {"schema": {"type": "string"}},
             },
-        }
+        },
+        **problems(ChatroomNotFoundError),
     },
 )
 async def export_chatroom(
@@ -133,7 +169,7 @@ async def export_chatroom(
     return StreamingResponse(pieces, media_type=media_type, headers={"content-disposition": name})
 
 
-@router.post("/import", status_code=201)
+@router.post("/import", status_code=201, responses=problems(IdempotencyKeyReusedError))
 async def import_chatroom(
     body: ChatroomFile,
     caller: CurrentUser,
