@@ -70,6 +70,8 @@ class Brokers:
             aiormq.exceptions.AMQPError, OSError, RuntimeError: it is away.
         """
         for broker in (self.publish, self.consume):
+            if not await broker.ping(timeout=0.1):  # tells of the connection only
+                raise ConnectionError("RabbitMQ is away")
             exchange = await broker.declare_exchange(topology.EVENTS)  # remembered: asks nobody
             await exchange.declare()
 
