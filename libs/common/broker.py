@@ -25,6 +25,10 @@ from libs.common.tracing import HEADER, traced
 log = structlog.stdlib.get_logger()
 ATTEMPT = "x-attempt"
 RECONNECT_S = 1.0
+HEARTBEAT_S = 10
+"""Seconds after which, at most twice of it, RabbitMQ gives the deliveries of a silent process to
+others; we take three times as long to give a silent RabbitMQ up."""
+
 _OUTAGES = (*OUTAGES, RedisConnectionError, RedisTimeoutError)
 
 
@@ -59,18 +63,30 @@ class Brokers:
             await self.consume.stop()
             await self.publish.stop()
 
+    async def ask(self) -> None:
+        """Ask RabbitMQ for an answer over each connection; hangs for as long as it does.
+
+        Raises:
+            aiormq.exceptions.AMQPError, OSError, RuntimeError: it is away.
+        """
+        for broker in (self.publish, self.consume):
+            if not await broker.ping(timeout=0.1):  # tells of the connection only
+                raise ConnectionError("RabbitMQ is away")
+            exchange = await broker.declare_exchange(topology.EVENTS)  # remembered: asks nobody
+            await exchange.declare()
+
 
 def make_brokers(url: str, *, service: str, prefetch: int) -> Brokers:
     """Return the unstarted connections of `service`, named after it in the management UI."""
     publish = RabbitBroker(
-        f"{url}?name={service}.publish",
+        f"{url}?name={service}.publish&heartbeat={HEARTBEAT_S}",
         app_id=service,
         logger=None,
         reconnect_interval=RECONNECT_S,
         default_channel=Channel(publisher_confirms=True, on_return_raises=True),
     )
     consume = RabbitBroker(
-        f"{url}?name={service}.consume",
+        f"{url}?name={service}.consume&heartbeat={HEARTBEAT_S}",
         app_id=service,
         logger=None,
         reconnect_interval=RECONNECT_S,

@@ -20,12 +20,17 @@ COMMAND_TIMEOUT_S = 10.0
 ACQUIRE_TIMEOUT_S = 5.0
 """Seconds to wait for a free connection, or a new one; then the caller is told to come back."""
 
+MOST_IDLE_S = 15
+"""Seconds after which PostgreSQL rolls back a transaction that asks nothing: a process that froze
+in the middle of one would keep its locks from all others."""
+
 OUTAGES = (
     OSError,  # refused, reset, timed out
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,  # starting up or in recovery
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,  # we were frozen
     asyncpg.InterfaceError,  # the pool's connection died between two statements
     asyncpg.InternalClientError,  # the server has said goodbye and not hung up yet
     asyncpg.TooManyConnectionsError,
@@ -71,5 +76,9 @@ async def open_pool(dsn: str, *, schema: str, max_size: int = 10) -> Pool:
         timeout=ACQUIRE_TIMEOUT_S,
         reset=_leave_as_it_is,
         command_timeout=COMMAND_TIMEOUT_S,
-        server_settings={"search_path": schema, "application_name": f"thoughtflow.{schema}"},
+        server_settings={
+            "search_path": schema,
+            "application_name": f"thoughtflow.{schema}",
+            "idle_in_transaction_session_timeout": f"{MOST_IDLE_S}s",
+        },
     )

@@ -26,7 +26,7 @@ from libs.common.metrics import count_refusal
 
 PROBE_TIMEOUT_S = 2.0
 Probes = Mapping[str, Callable[[], Awaitable[object]]]
-"""Name of a dependency and a call that raises, or returns False, while it is away."""
+"""Name of a dependency and a call that raises, returns False or hangs while it is away."""
 
 CurrentUser = Annotated[Identity, Depends(BearerIdentity())]
 
@@ -83,6 +83,7 @@ def create_service(
         if isinstance(route, DirectRoute)
         for method in route.methods or ()
     }
+    app.state.asking = {}
     app.add_middleware(Edge, direct=direct)
     app.add_exception_handler(ThoughtflowError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -155,20 +156,30 @@ async def live() -> dict[str, str]:
 
 @_health.get("/ready")
 async def ready(request: Request, response: Response) -> dict[str, Any]:
-    """Answer 200 while every dependency answers, else 503; `checks` names each."""
-    probes: Probes = request.app.state.probes
-    results = await asyncio.gather(*(_probe(probe) for probe in probes.values()))
-    checks = dict(zip(probes, results, strict=True))
+    """Answer 200 while every dependency answers within 2 s, else 503; `checks` names each."""
+    state = request.app.state
+    checks = await _ask_all(state.probes, state.asking)
     good = all(checks.values())
     response.status_code = 200 if good else 503
     return {"status": "ok" if good else "unavailable", "checks": checks}
 
 
+async def _ask_all(probes: Probes, asking: dict[str, asyncio.Task[bool]]) -> dict[str, bool]:
+    """Tell which dependencies answer in time; who still waits for one that hangs asks it no more.
+
+    A call is not cancelled: asyncpg would ask a server that hangs to cancel it, and wait for that.
+    """
+    for name, probe in probes.items():
+        if name not in asking or asking[name].done():
+            asking[name] = asyncio.create_task(_probe(probe))
+    await asyncio.wait(asking.values(), timeout=PROBE_TIMEOUT_S)
+    return {name: task.done() and task.result() for name, task in asking.items()}
+
+
 async def _probe(probe: Callable[[], Awaitable[object]]) -> bool:
     try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            return await probe() is not False
-    except Exception:  # noqa: BLE001 - whatever it is, the dependency is not ready
+        return await probe() is not False
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001 - aiormq cancels a lost question
         return False
 
 

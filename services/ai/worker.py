@@ -1,7 +1,8 @@
 """This process as others see it: alive for as long as it holds an advisory lock.
 
 PostgreSQL frees the lock with the connection, so a process that was killed is known to be gone at
-once, and nobody waits for a timestamp to expire. The same connection listens for stops.
+once. One that is frozen, or whose machine is, keeps its connection; PostgreSQL ends a session that
+has asked nothing for `LEASE_S`. The same connection listens for stops.
 """
 
 import asyncio
@@ -21,6 +22,11 @@ from services.ai.store import generations as store
 
 log = structlog.stdlib.get_logger()
 CHECK_S = 2.0
+"""Seconds between two questions to PostgreSQL, which keep the lock."""
+
+LEASE_S = 15
+"""Seconds without a question after which the lock is free: others may begin our replies anew, and
+should we wake, what we wrote is refused."""
 
 
 class Writing:
@@ -184,7 +190,10 @@ async def _hold(database_url: str, worker: Worker) -> "asyncpg.Connection[asyncp
     def on_stop(_conn: object, _pid: int, _channel: str, payload: object) -> None:
         worker.stop(UUID(str(payload)))
 
-    conn = await asyncpg.connect(database_url, server_settings={"search_path": "ai"})
+    conn = await asyncpg.connect(
+        database_url,
+        server_settings={"search_path": "ai", "idle_session_timeout": f"{LEASE_S}s"},
+    )
     try:
         await store.hold_worker_lock(conn, worker.id)
         await conn.add_listener(channel_of(worker.id), on_stop)

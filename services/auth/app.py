@@ -29,7 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.verifier = LocalVerifier(res.keyring)
             app.state.probes = {
                 "postgres": lambda: res.db.execute("SELECT 1"),
-                "rabbitmq": lambda: res.brokers.publish.ping(1),
+                "rabbitmq": res.brokers.ask,
             }
             res.brokers.consume.include_router(consumers.make_router(res))
             async with (

@@ -32,7 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.verifier = TokenVerifier(settings.jwks_url)
             app.state.probes = {
                 "postgres": lambda: _ping(res.db),
-                "rabbitmq": lambda: res.brokers.publish.ping(1),
+                "rabbitmq": res.brokers.ask,
             }
             res.brokers.consume.include_router(consumers.make_router(res))
             async with (

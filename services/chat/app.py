@@ -32,7 +32,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.keys_may_write = True
             app.state.probes = {
                 "postgres": lambda: res.db.fetchval("SELECT 1"),
-                "rabbitmq": lambda: res.brokers.publish.ping(timeout=1),
+                "rabbitmq": res.brokers.ask,
             }
             res.brokers.consume.include_router(consumers.make_router(res))
             async with (

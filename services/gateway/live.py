@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID
@@ -25,6 +26,9 @@ log = structlog.stdlib.get_logger()
 _OK = 200
 _STORED_S = 0.5
 """Seconds between two looks whether chat has stored a reply that is over and cannot be told."""
+
+_SOON_S = 0.02
+"""The same where the end was told, and chat is about to store it."""
 
 _RawEntries = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -153,6 +157,15 @@ class LiveReply:
     async def close(self) -> None:
         """Listen no longer."""
         self._res.hub.part(self._view.key, self._listener)
+
+    async def settle(self, within_s: float) -> None:
+        """Wait until chat has stored the end, or for so long."""
+        with suppress(ThoughtflowError, TimeoutError):
+            async with asyncio.timeout(within_s):
+                while True:
+                    if (await look_up(self._res, self._view))["status"] in TERMINAL:
+                        return
+                    await asyncio.sleep(_SOON_S)
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield what to send next; no Redis command is ever cancelled in the middle."""

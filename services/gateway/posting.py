@@ -35,6 +35,10 @@ from services.gateway.wires import Collecting
 
 log = structlog.stdlib.get_logger()
 MAX_WAIT_S = 60
+SETTLED_S = 2.0
+"""Seconds that a finished reply is held back at most, until chat has it, too: who gets it may edit
+at once, and is not to be told that it is being written."""
+
 _ACCEPTED = 202
 _CREATED = 201
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:;|\Z)", re.IGNORECASE)
@@ -157,6 +161,7 @@ async def _hold(
     if collecting.end is None:
         await _answer(exchange, answer.status, answer.body, answer.headers)
         return
+    await following.settle(SETTLED_S)
     document: dict[str, Any] = answer.document()
     document["reply"] |= {
         "status": collecting.status,

@@ -222,17 +222,6 @@ def service_of(name: str) -> str:
     return name.rstrip("-0123456789")
 
 
-def ports_of(pid: int) -> set[int]:
-    """Return the local ports of a process's TCP connections."""
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):
-            inodes.add(link.readlink().name.removeprefix("socket:[").removesuffix("]"))
-    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
-    connections = [line.split() for line in lines]
-    return {int(each[1].split(":")[1], 16) for each in connections if each[9] in inodes}
-
-
 def _signal(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):  # a worker of PostgreSQL that was just ending

@@ -26,6 +26,18 @@ async def test_a_message_is_answered_and_its_stream_equals_the_stored_reply(pers
     assert again == text
 
 
+async def test_who_waited_for_a_reply_may_edit_its_message_at_once(person: Person) -> None:
+    room = await person.room()
+    path, method = f"/chatroom/{room}/message", "POST"
+
+    for number in range(LIMIT):
+        waited = await person.http.request(
+            method, path, json={"content": f"m{number}"}, headers={"prefer": "wait=20"}
+        )
+        assert waited.status_code == 201, waited.text
+        path, method = f"/chatroom/{room}/message/{waited.json()['message']['id']}", "PATCH"
+
+
 async def test_paying_lifts_the_limit_within_two_seconds(person: Person, stack: Stack) -> None:
     """C6: counted from the payment, which is before the status says so."""
     room = await person.room()

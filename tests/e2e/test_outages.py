@@ -2,10 +2,12 @@ import asyncio
 import signal
 from contextlib import suppress
 
+import httpx2
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError
 
+from libs.common.http import PROBE_TIMEOUT_S
 from libs.common.testing import eventually
 from tests.e2e.crowd import Crowd
 from tests.e2e.person import Person, reading
@@ -87,17 +89,37 @@ async def test_without_valkey_reads_go_on_and_the_quota_stays_exact(
     assert [each["status"] for each in messages] == ["completed"] * 2 * LIMIT
 
 
-@pytest.mark.parametrize("server", ["rabbitmq", "postgres", "valkey"])
-async def test_a_server_that_hangs_for_15_s_loses_nothing(
-    crowd: Crowd, stack: Stack, server: str
+async def missed_by_services(stack: Stack) -> set[tuple[int, tuple[str, ...]]]:
+    """Return what services say of their readiness: the status, and what does not answer them."""
+    urls = [each["url"] for each in stack.processes("auth", "chat", "ai", "billing")]
+    async with httpx2.AsyncClient(verify=False, timeout=PROBE_TIMEOUT_S + 1) as http:
+        answers = await asyncio.gather(*(http.get(f"{url}/health/ready") for url in urls))
+    return {
+        (
+            answer.status_code,
+            tuple(name for name, good in answer.json()["checks"].items() if not good),
+        )
+        for answer in answers
+    }
+
+
+@pytest.mark.parametrize(
+    ("server", "missed"),
+    [("rabbitmq", (503, ("rabbitmq",))), ("postgres", (503, ("postgres",))), ("valkey", (200, ()))],
+)
+async def test_a_server_that_hangs_for_15_s_loses_nothing_and_readiness_names_it(
+    crowd: Crowd, stack: Stack, server: str, missed: tuple[int, tuple[str, ...]]
 ) -> None:
-    """F7: its sockets stay open, and nothing comes."""
+    """F7, O1: its sockets stay open, and nothing comes."""
     await crowd.start(posts=None)
     await crowd.in_the_middle()
 
     with stack.frozen(server):
+        said = await missed_by_services(stack)
         await asyncio.sleep(15)
     await crowd.settle(within_s=30)
+
+    assert said == {missed}
 
 
 @pytest.mark.parametrize("supervisor", ["survives", "dies too"])

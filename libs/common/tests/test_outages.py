@@ -88,6 +88,24 @@ async def test_a_connection_that_dies_is_a_503_and_a_bug_is_not(
     assert (bug.status_code, bug.json()["code"]) == (500, "internal_error")
 
 
+async def test_who_freezes_in_a_transaction_loses_its_locks_to_others_and_is_told_to_come_back(
+    database_urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F6: its connection stays open, and it asks nothing."""
+    monkeypatch.setattr(db, "MOST_IDLE_S", 1)
+    pool = await open_pool(database_urls["chat"], schema="chat", max_size=2)
+    lock = "SELECT pg_advisory_xact_lock(4712)"
+    async with pool, pool.acquire() as frozen, pool.acquire() as other:
+        await frozen.transaction().start()
+        await frozen.execute(lock)
+        async with other.transaction():
+            await other.execute(lock)
+        with pytest.raises(db.OUTAGES) as told:
+            await frozen.execute("SELECT 1")
+
+    assert not isinstance(told.value, TimeoutError)
+
+
 async def test_an_address_where_nobody_listens_is_a_503(
     database_urls: dict[str, str], unused_tcp_port: int
 ) -> None:

@@ -3,6 +3,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -15,8 +16,10 @@ from deploy.local.gemini.app import Emulator
 from deploy.local.gemini.app import create_app as create_gemini
 from libs.common import outbox, topology
 from libs.common.broker import make_brokers
+from libs.common.clock import new_id
 from libs.common.db import Connection
 from libs.common.events import Event
+from libs.common.testing import TokenIssuer
 from services.ai.app import create_app
 from services.ai.resources import Resources
 from services.ai.settings import Settings
@@ -84,6 +87,24 @@ async def app(
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app
+
+
+@pytest.fixture
+def user_id() -> UUID:
+    return new_id()
+
+
+@pytest.fixture
+async def client(app: FastAPI, user_id: UUID) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client that is logged in as `user_id`."""
+    issuer = TokenIssuer()
+    app.state.verifier = issuer.verifier()
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app),
+        base_url="http://ai",
+        headers=issuer.authorization(user_id),
+    ) as client:
+        yield client
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Which models there are, and who may choose them."""
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import httpx2
@@ -22,23 +21,6 @@ PRO = "gemini-2.5-pro"
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"basic_models": "gemini-2.5-flash"})
-
-
-@pytest.fixture
-def user_id() -> UUID:
-    return new_id()
-
-
-@pytest.fixture
-async def client(app: FastAPI, user_id: UUID) -> AsyncIterator[httpx2.AsyncClient]:
-    issuer = TokenIssuer()
-    app.state.verifier = issuer.verifier()
-    async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app),
-        base_url="http://ai",
-        headers=issuer.authorization(user_id),
-    ) as client:
-        yield client
 
 
 def changed(user_id: UUID, version: int, *models: str) -> SubscriptionChanged:

@@ -1,40 +1,20 @@
 """What users are told that they used: the ledger, summed."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 
 from libs.common.clock import new_id, utc_now
 from libs.common.db import Connection
 from libs.common.events import Usage
-from libs.common.testing import TokenIssuer
 from services.ai.actions import replies, stops
 from services.ai.resources import Resources
 from services.ai.tests.integration.asking import posted, stop_of
 
 pytestmark = pytest.mark.integration
 KINDS = tuple(Usage.model_fields)
-
-
-@pytest.fixture
-def user_id() -> UUID:
-    return new_id()
-
-
-@pytest.fixture
-async def client(app: FastAPI, user_id: UUID) -> AsyncIterator[httpx2.AsyncClient]:
-    issuer = TokenIssuer()
-    app.state.verifier = issuer.verifier()
-    async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app),
-        base_url="http://ai",
-        headers=issuer.authorization(user_id),
-    ) as client:
-        yield client
 
 
 async def insert(

@@ -220,6 +220,26 @@ async def test_a_worker_holds_its_lock_and_takes_it_again_when_its_connection_is
     assert await eventually(free, within_s=15)
 
 
+@pytest.mark.parametrize(("check_s", "keeps"), [(0.1, True), (60, False)])
+async def test_a_worker_keeps_its_lock_for_as_long_as_it_asks_and_a_frozen_one_does_not(
+    conn: Connection,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    check_s: float,
+    keeps: bool,
+) -> None:
+    """F6: who is frozen leaves its connection open and asks nothing."""
+    monkeypatch.setattr(worker, "CHECK_S", check_s)
+    monkeypatch.setattr(worker, "LEASE_S", 1)
+    async with worker.alive(settings.database_url) as me:
+        first = await holder_of(conn, me.id)
+        await asyncio.sleep(2 * worker.LEASE_S)
+        then = await holder_of(conn, me.id)
+
+    assert first is not None
+    assert then == (first if keeps else None)
+
+
 async def test_a_reply_is_announced_without_waiting_for_the_timer(
     patient_relay: None, res: Resources, conn: Connection, gemini: httpx2.AsyncClient
 ) -> None:

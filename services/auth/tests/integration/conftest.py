@@ -10,6 +10,7 @@ from libs.common.db import Connection
 from services.auth.app import create_app
 from services.auth.settings import Settings
 from services.auth.tests.integration.mailbox import Mailbox, open_mailbox
+from services.auth.tests.integration.other_issuer import OtherIssuer, open_issuer
 from services.auth.tests.integration.person import SECRET, Person
 from services.auth.tests.integration.twilio_api import ACCOUNT, TOKEN, TwilioApi, open_twilio
 
@@ -98,3 +99,10 @@ async def real_app(real_settings: Settings, conn: Connection) -> AsyncIterator[F
 async def real_client(real_app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     async with client_of(real_app) as client:
         yield client
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[OtherIssuer]:
+    """An issuer that a test's `settings` may trust, see `other_issuer.configured`."""
+    async with open_issuer() as issuer:
+        yield issuer

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from libs.common.clock import new_id
 from libs.common.db import Connection
 from libs.common.events import SessionRevoked
+from libs.common.testing import eventually
 from services.auth.tests.integration.authenticator import add_factor, challenge_of, verify
 from services.auth.tests.integration.person import Person, listening, wrong
 from services.auth.tests.integration.staff import employ
@@ -185,6 +186,28 @@ async def test_no_login_or_refresh_that_races_with_the_ban_outlives_it(
         *(bob.refresh(login["refresh_token"]) for login in logins[2:]),
     )
 
+    alive = "SELECT count(*) FROM session WHERE user_id::text = $1 AND revoked_at IS NULL"
+    assert await conn.fetchval(alive, user_id) == 0
+
+
+async def test_a_login_that_is_about_to_open_its_session_when_the_ban_comes_does_not_outlive_it(
+    ada: Person, admin: dict[str, Any], bob: Person, conn: Connection
+) -> None:
+    user_id = (await bob.log_in())["user"]["id"]
+    otp = await bob.ask_code()
+
+    async def waits(count: int) -> None:
+        sql = "SELECT count(*) = $1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        await eventually(lambda: conn.fetchval(sql, count))
+
+    async with conn.transaction():
+        await conn.execute("LOCK TABLE session IN SHARE MODE")  # they have been found not banned
+        login = asyncio.create_task(bob.guess(otp))
+        await waits(1)
+        banning = asyncio.create_task(ban(ada, admin, user_id))
+        await waits(2)
+
+    assert [(await login).status_code, (await banning).status_code] == [200, 200]
     alive = "SELECT count(*) FROM session WHERE user_id::text = $1 AND revoked_at IS NULL"
     assert await conn.fetchval(alive, user_id) == 0
 

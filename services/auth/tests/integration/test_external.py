@@ -1,7 +1,6 @@
 """Tokens of another issuer: whose they are, and what becomes of those people."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -24,18 +23,11 @@ from services.auth.tests.integration.other_issuer import (
     ago,
     configured,
     enter,
-    open_issuer,
     refused,
 )
 from services.auth.tests.integration.person import Person, listening
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[OtherIssuer]:
-    async with open_issuer() as issuer:
-        yield issuer
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import base64
 import hmac
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import jwt
@@ -17,7 +16,6 @@ from services.auth.tests.integration.other_issuer import (
     OtherIssuer,
     ago,
     configured,
-    open_issuer,
     refused,
 )
 from services.auth.tests.integration.person import Person
@@ -25,12 +23,6 @@ from services.auth.tests.integration.person import Person
 pytestmark = pytest.mark.integration
 WEAK = pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
 """For tests that sign with keys that nobody should have."""
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[OtherIssuer]:
-    async with open_issuer() as issuer:
-        yield issuer
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A second factor and a ban count on every way in: API keys, guests who sign up, other issuers."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -18,19 +17,12 @@ from services.auth.tests.integration.other_issuer import (
     ago,
     configured,
     enter,
-    open_issuer,
     refused,
 )
 from services.auth.tests.integration.person import Person, listening
 from services.auth.tests.integration.staff import employ
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[OtherIssuer]:
-    async with open_issuer() as issuer:
-        yield issuer
 
 
 @pytest.fixture

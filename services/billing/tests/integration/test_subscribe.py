@@ -103,25 +103,6 @@ async def test_a_session_paid_in_its_last_moment_is_not_followed_by_another(
     assert first == await conn.fetchval("SELECT session_id FROM checkout")
 
 
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        ("paused", "subscription_exists"),
-        ("incomplete", "payment_overdue"),
-    ],
-)
-async def test_nothing_is_sold_beside_a_subscription_that_may_come_back_to_life(
-    billing: Billing, emulator: Emulator, user_id: UUID, status: str, code: str
-) -> None:
-    subscription_id = await emulator.pay(await billing.session(user_id))
-    await emulator.control(f"/subscriptions/{subscription_id}", status=status)
-    await billing.wait_for(user_id, status=status)
-
-    answer = await billing.subscribe(user_id)
-
-    assert (answer.status_code, answer.json()["code"]) == (409, code)
-
-
 async def test_waiting_for_a_slot_ends_in_time(billing: Billing, user_id: UUID) -> None:
     users = [UUID(int=user_id.int + n) for n in range(1, 6)]
     started = time.monotonic()

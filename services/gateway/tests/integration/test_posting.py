@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from libs.common.replies import Entry, ReplyWriter
+from services.gateway import posting
 from services.gateway.tests.integration.conftest import FakeServices, Start, eventually
 from services.gateway.tests.integration.stage import Stage, parsed, text_of
 
@@ -29,6 +30,7 @@ async def write_when_watched(stage: Stage, *texts: str) -> None:
     await eventually(stage.is_watched)
     await stage.write(*texts)
     await stage.end()
+    stage.set_status("completed", "".join(texts))
 
 
 def room(stage: Stage) -> str:
@@ -77,10 +79,39 @@ async def test_a_post_that_prefers_to_wait_gets_the_finished_reply(stage: Stage)
     assert answer.json()["message"]["role"] == "user"
 
 
+async def test_a_finished_reply_is_held_back_until_chat_has_stored_it(stage: Stage) -> None:
+    await stage.write("all of it")
+    await stage.end()
+    headers = stage.headers() | {"Prefer": "wait=5"}
+    waiting = asyncio.create_task(
+        stage.client.post(room(stage), headers=headers, json={"content": "hello"})
+    )
+    early, _ = await asyncio.wait({waiting}, timeout=0.5)
+    stage.set_status("completed", "all of it")
+    answer = await waiting
+
+    assert not early
+    assert (answer.status_code, answer.json()["reply"]["content"]) == (201, "all of it")
+
+
+async def test_a_finished_reply_that_chat_does_not_store_is_not_held_back_for_long(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "SETTLED_S", 0.3)
+    await stage.write("all of it")
+    await stage.end()
+    headers = stage.headers() | {"Prefer": "wait=30"}
+    async with asyncio.timeout(5):
+        answer = await stage.client.post(room(stage), headers=headers, json={"content": "hello"})
+
+    assert (answer.status_code, answer.json()["reply"]["content"]) == (201, "all of it")
+
+
 async def test_a_failed_reply_is_told_with_its_problem(stage: Stage) -> None:
     problem = {"code": "model_failed", "detail": "no"}
     entry = Entry("failed", 1, problem=problem)
     await ReplyWriter(stage.redis).append(stage.key, entry)
+    stage.set_status("failed")
     answer = await stage.client.post(
         room(stage), headers=stage.headers() | {"Prefer": "wait=5"}, json={"content": "x"}
     )
