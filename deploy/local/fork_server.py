@@ -2,8 +2,9 @@
 
 `python -m deploy.local.fork_server LIBRARY...`, with a connection of `multiprocessing` as its
 stdin, over which `deploy.local.forks` asks. The memory that the libraries take is then there once
-and not in every program: docs/decisions/0025-local-programs-are-forked.md. It imports nothing of
-ours, so that a program that is started again runs what is on disk then.
+and not in every program: docs/decisions/0025-local-programs-are-forked.md. Once a file of ours that
+it has imported is another one, Python starts each program from the beginning: what is started again
+runs what is on disk then.
 """
 
 import ctypes
@@ -12,12 +13,12 @@ import os
 import runpy
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
 
 PR_SET_PDEATHSIG = 1
 
@@ -36,15 +37,32 @@ class Program(TypedDict):
     death_signal: int
 
 
-def load(libraries: Sequence[str]) -> None:
-    """Import what the programs have in common, and keep the garbage collector from its pages."""
+Files: TypeAlias = dict[str, int]
+"""Times of change, in nanoseconds, by path; 0 where there is no such file any more."""
+
+
+def load(libraries: Sequence[str]) -> Files:
+    """Import what the programs have in common, and keep the garbage collector from its pages.
+
+    Returns:
+        The files that were imported and are neither Python's nor in its packages.
+    """
     gc.disable()  # or it would free objects and leave holes that the programs fill one by one
     for library in libraries:
         with suppress(ModuleNotFoundError):  # if a program wants it, that says so better
             import_module(library)
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         sys.exit("a library has started a thread, which a fork would leave behind in mid-work")
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    of_python = sys.prefix, sys.base_prefix
+    ours = changed_at(file for file in files if file and not file.startswith(of_python))
     gc.freeze()
+    return ours
+
+
+def changed_at(files: Iterable[str]) -> Files:
+    """Return the present times of change."""
+    return {file: Path(file).stat().st_mtime_ns if Path(file).exists() else 0 for file in files}
 
 
 def serve(launcher: "Connection[tuple[int, int, int | None], tuple[int, Program]]") -> Program:
@@ -87,8 +105,13 @@ def detach(parent: int, death_signal: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def become(program: Program) -> None:
-    """Run a program as Python would have, had it been started for it; returns at its end."""
+def become(program: Program, imported: Files) -> None:
+    """Run a program as Python would have, had it been started for it; returns at its end.
+
+    Args:
+        program: what to run.
+        imported: what `load` has returned. If it is not so any more, Python is started for it.
+    """
     nothing = os.open(os.devnull, os.O_RDONLY)
     log = os.open(program["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for opened, standard in ((nothing, 0), (log, 1), (log, 2)):
@@ -97,9 +120,12 @@ def become(program: Program) -> None:
     for opened in {nothing, log} - {0, 1, 2}:
         os.close(opened)
     os.chdir(program["cwd"])
-    os.environ.clear()
+    if changed_at(imported) != imported:
+        command = [sys.executable, *program["arguments"]]
+        os.execve(sys.executable, command, program["env"])  # noqa: S606 - no shell is wanted
+    os.environ.clear()  # from now on nothing points to where the server's was
     os.environ.update(program["env"])
-    show(["python", *program["arguments"]])
+    show(["python", *program["arguments"]], program["env"])
     gc.enable()
     kind, *rest = program["arguments"]
     if kind == "-m":
@@ -112,18 +138,23 @@ def become(program: Program) -> None:
         runpy.run_path(kind, run_name="__main__")
 
 
-def show(arguments: Sequence[str]) -> None:
-    """Have `ps` show these arguments, as many as there is room for, instead of this server's."""
+def show(arguments: Sequence[str], env: Mapping[str, str]) -> None:
+    """Have `ps` and /proc show these instead of this server's, as far as there is room."""
     fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end of proc(5)
-    line = "\0".join(arguments).encode()[: end - start - 1]
-    ctypes.memmove(start, line.ljust(end - start, b"\0"), end - start)
+    places = [int(field) for field in fields[45:49]]  # arg_start to env_end of proc(5)
+    _overwrite(places[0], places[1], arguments)
+    _overwrite(places[2], places[3], [f"{name}={value}" for name, value in env.items()])
+
+
+def _overwrite(start: int, end: int, strings: Sequence[str]) -> None:
+    text = "\0".join(strings).encode(errors="surrogateescape")[: end - start - 1]
+    ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
 
 
 if __name__ == "__main__":
-    load(sys.argv[1:])
+    imported = load(sys.argv[1:])
     try:
         wanted = serve(Connection(0))
     except EOFError:
         sys.exit()
-    become(wanted)
+    become(wanted, imported)

@@ -1,50 +1,40 @@
-"""What the fork server imports: the libraries that services and emulators use.
+"""What the fork server imports: what at least two of the services and emulators use.
 
-Besides packages it names what they would import later, one by one, when they are first used.
+A library that one of them alone uses would be there twice. Besides packages the list names what
+they would import later, one by one, when they are first used.
 """
 
+from deploy.local.config import ROOT
+
+COMMON = tuple(
+    f"libs.common.{path.stem}"
+    for path in sorted((ROOT / "libs/common").glob("*.py"))
+    if path.stem not in {"__init__", "testing"}
+)
 LIBRARIES = (
     "aio_pika",
-    "aiohttp",
-    "aiosmtplib",
     "anyio._backends._asyncio",
     "anyio.streams.tls",
     "asyncpg",
     "cryptography.hazmat.primitives.asymmetric.ed25519",
-    "cryptography.hazmat.primitives.ciphers.aead",
-    "cryptography.hazmat.primitives.kdf.hkdf",
-    "email_validator",
     "fastapi.openapi.utils",
     "fastapi.telemetry._runtime",
-    "fastapi_offline",
     "faststream.rabbit",
-    "google.auth.aio.credentials",
-    "google.genai",
     "hiredis",
     "httpcore",
     "httpcore2._async",
     "httpcore2._sync",
+    "httpx",
     "httpx2",
     "jwt",
     "orjson",
-    "phonenumbers",
     "prometheus_client",
     "pydantic.v1",  # FastAPI asks of every type whether it is one of these
     "pydantic_settings",
-    "pyotp",
     "redis.asyncio",
-    "sqlite3",
-    "stripe._invoice",
-    "stripe._stripe_client",
-    "stripe._webhook",
-    "stripe.checkout",
     "structlog",
-    "truststore",
     "uuid_utils.compat",
     "uvicorn.lifespan.on",
     "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
-    "uvicorn.protocols.websockets.websockets_sansio_impl",
-    "websockets",
-    "xml.etree.ElementTree",
 )

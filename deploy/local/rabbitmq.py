@@ -111,8 +111,9 @@ class RabbitMQ(Server):
                 "-kernel inet_dist_use_interface {127,0,0,1}"
                 " +sbwt none +sbwtdcpu none +sbwtdio none"  # no spinning while idle
                 # Each thread has heaps of its own: two for each core, and ten for files, are many
-                # for one developer. What is freed is given back at once.
-                " +S 2:2 +SDcpu 1:1 +SDio 2 +MMmcs 0"
+                # for one developer, and one scheduler delivers their messages. What is freed goes
+                # back at once.
+                " +S 1:1 +SDcpu 1:1 +SDio 2 +Mea min"
             ),
             "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node instead of its parent
             "ERL_CRASH_DUMP": f"{base}/log/erl_crash.dump",

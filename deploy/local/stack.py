@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.local.config import ROOT, SERVICES, Config
 from deploy.local.passwords import Passwords
 from deploy.local.ports import RabbitMQPorts
-from deploy.local.preload import LIBRARIES
+from deploy.local.preload import COMMON, LIBRARIES
 from deploy.local.process import Command
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.server import answers
@@ -97,9 +97,13 @@ class Stack:
         """
         return Command(
             name="fork-server",
-            argv=[sys.executable, "-m", "deploy.local.fork_server", *LIBRARIES],
+            argv=[sys.executable, "-m", "deploy.local.fork_server", *LIBRARIES, *COMMON],
             cwd=ROOT,
-            env={**self.config.environment, "PYTHONUNBUFFERED": "1"},
+            env={
+                **self.config.environment,
+                "PYTHONUNBUFFERED": "1",
+                "ROOM": " " * 16_384,  # where /proc will show the programs' environments
+            },
             log=self.log("fork-server"),
             port=0,
             url="",

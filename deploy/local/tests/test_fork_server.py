@@ -39,6 +39,7 @@ print(json.dumps({
     "append": bool(__import__("fcntl").fcntl(1, 3) & os.O_APPEND), "mask": os.umask(0o022),
     "text": [sys.stdout.encoding, sys.stdout.write_through, sys.stdin.encoding],
     "threads": [each.name for each in threading.enumerate()],
+    "shown environment": sorted(open("/proc/self/environ").read().rstrip("\\0").split("\\0")),
     "collects garbage": gc.isenabled(), "limits": resource.getrlimit(resource.RLIMIT_NOFILE),
 }, sort_keys=True))
 """
@@ -86,7 +87,7 @@ class Forks(ForkServer):
             name="fork-server",
             argv=[sys.executable, "-m", "deploy.local.fork_server", *libraries],
             cwd=ROOT,
-            env={"SERVER": "only", **START, "PYTHONPATH": str(folder)},
+            env={"SERVER": "only", "ROOM": 999 * " ", **START, "PYTHONPATH": str(folder)},
             log=folder / "fork-server.log",
             port=0,
             url="",
@@ -189,6 +190,24 @@ async def test_a_program_that_is_started_again_runs_what_is_on_disk_then(
     assert await forks.run(command) == "old\n"
     program("WORD = 'newer'", "part")
     assert await forks.run(command) == "newer\n"
+
+
+async def test_what_the_server_has_imported_is_used_until_it_is_another_on_disk(
+    tmp_path: Path, program: Program
+) -> None:
+    program("import os; WORD, BY = 'old', os.getpid()", "part")
+    forks = Forks(tmp_path, "part")
+    command = program(
+        "import os, part; print(part.WORD, part.BY == os.getpid(), os.environ['ONLY'])"
+    )
+
+    assert await forks.run(command) == "old False this\n"
+    program("import os; WORD, BY = 'newer', os.getpid()", "part")
+    assert await forks.run(command) == "newer True this\n"
+    process = await forks.start(program("import time; print('here', flush=True); time.sleep(60)"))
+    forks.stop()
+
+    assert await exit_code(process) == -signal.SIGKILL
 
 
 async def test_programs_die_with_their_server_and_the_next_one_has_another(
