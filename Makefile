@@ -97,8 +97,8 @@ lock: .installed-dev ## Resolve dependencies anew within pyproject.toml's bounds
 
 ##@ Test it
 .PHONY: test test-unit test-integration test-contracts test-e2e test-nightly test-chaos test-postman test-api
-test: .installed-dev ## Run every test but chaos; six groups side by side, each with servers of its own
-	@$(MAKE) --no-print-directory --jobs 6 --output-sync=line --keep-going \
+test: .installed-dev ## Run every test but chaos; six groups, three at a time, each with servers of its own
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=line --keep-going \
 		.test-accounts .test-billing .test-live .test-local .test-model .test-whole
 	@echo "All tests passed"
 

@@ -139,6 +139,19 @@ class Person:
         return await eventually(all_ended, within_s=within_s)
 
 
+async def ticket_for(http: httpx2.AsyncClient, **options: Any) -> str:
+    """Return a ticket for a WebSocket; asks again while a busy Redis does not answer in time."""
+
+    async def issued() -> str | None:
+        answer = await http.post("/ws/ticket", **options)
+        assert answer.status_code in {200, 201, 503}, answer.text
+        return str(answer.json()["ticket"]) if answer.status_code != 503 else None
+
+    ticket = await eventually(issued, within_s=20)
+    assert ticket is not None
+    return ticket
+
+
 @asynccontextmanager
 async def reading(person: Person, room: str) -> AsyncIterator[list[tuple[int, float]]]:
     """Read ten times a second while the block runs; note status and seconds of each answer."""

@@ -11,7 +11,7 @@ import pytest
 from libs.common.clock import new_id
 from services.gateway.tests.integration.tricks import IDENTITY_HEADERS
 from tests.e2e.operations import operations
-from tests.e2e.person import Person
+from tests.e2e.person import Person, ticket_for
 from tests.e2e.stack import Stack
 from tests.e2e.traces import places_that_name
 
@@ -147,7 +147,7 @@ async def test_no_code_and_no_token_is_kept_in_clear(stack: Stack) -> None:
         login = (await http.post("/auth/verify-otp", json={**who, "otp": otp})).json()
         bearer = {"Authorization": f"Bearer {login['access_token']}"}
         await http.get("/chatroom", headers=bearer)
-        ticket = (await http.post("/ws/ticket", headers=bearer)).json()["ticket"]
+        ticket = await ticket_for(http, headers=bearer)
         again = await http.post("/auth/refresh", json={"refresh_token": login["refresh_token"]})
 
     secrets = [login["access_token"], login["refresh_token"], ticket]

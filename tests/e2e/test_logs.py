@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from libs.common.clock import new_id
-from tests.e2e.person import Person
+from tests.e2e.person import Person, ticket_for
 from tests.e2e.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -51,7 +51,7 @@ async def live(person: Person) -> dict[str, str]:
     login = await person.call("POST", "/auth/verify-otp", {**who, "otp": otp})
     renewed = await person.call("POST", "/auth/refresh", {"refresh_token": login["refresh_token"]})
     person.http.headers["authorization"] = f"Bearer {renewed['access_token']}"
-    ticket = (await person.call("POST", "/ws/ticket"))["ticket"]
+    ticket = await ticket_for(person.http)
     room = str((await person.call("POST", "/chatroom", {"title": word}))["id"])
     posted = (await person.post(room, f"What is a {word}?")).json()
     await person.follow(posted["stream_url"])

@@ -15,6 +15,7 @@ from libs.common.testing import eventually
 from services.auth.models import SealedKey
 from services.auth.tokens import Keyring
 from tests.e2e.forger import Forger
+from tests.e2e.person import ticket_for
 from tests.e2e.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -171,7 +172,7 @@ async def test_one_kind_of_token_does_not_do_for_another(
 ) -> None:
     """J8: neither refreshes with an access token nor enters with a refresh token."""
     await ensure_refused(stack, http, [login["refresh_token"], login["refresh_token"][:-1] + "A"])
-    ticket = (await http.post("/ws/ticket", headers=bearer(login["access_token"]))).json()["ticket"]
+    ticket = await ticket_for(http, headers=bearer(login["access_token"]))
     await ensure_refused(stack, http, [ticket, ticket[:-1]])
 
     answer = await http.post("/auth/refresh", json={"refresh_token": login["access_token"][:200]})
