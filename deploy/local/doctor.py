@@ -6,19 +6,18 @@ process runs with. What only an administrator can see is looked at here.
 
 import base64
 import json
-import os
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.local import home
 from deploy.local.config import ROOT, SERVICES, Config, ConfigError, current_config
 from deploy.local.leftovers import is_alive
+from deploy.local.process import environment_of
 from deploy.local.run_file import read_run_file
 from deploy.local.stack import is_healthy
 from deploy.local.terminal import say
@@ -56,14 +55,13 @@ def examine(config: Config) -> int:
 def _check(process: Mapping[str, Any]) -> list[str]:
     """Return what a service finds, in the environment of its process."""
     try:
-        raw = Path(f"/proc/{process['pid']}/environ").read_bytes()
+        environment = environment_of(process["pid"])
     except OSError:
         return []  # it has ended; `_processes` says so
-    pairs = (part.split("=", 1) for part in os.fsdecode(raw).split("\0") if "=" in part)
     done = subprocess.run(
         [sys.executable, "-m", f"services.{process['name']}", "check"],
         cwd=ROOT,
-        env=dict(pairs),
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

@@ -111,3 +111,13 @@ def children(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return [int(child) for child in text.split()]
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Return the environment that a process of ours runs with.
+
+    Raises:
+        OSError: it has ended.
+    """
+    text = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes())
+    return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)

@@ -17,7 +17,7 @@ import asyncpg
 
 from deploy.local.config import SERVICES
 from deploy.local.leftovers import started_at
-from deploy.local.process import children
+from deploy.local.process import children, environment_of
 from deploy.local.server import listens
 from deploy.local.stack import is_healthy
 from libs.common.db import Connection
@@ -195,6 +195,17 @@ class Stack:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         self._process.wait()
+
+    async def migrate(self, service: str) -> None:
+        """Bring a running service's schema up to date, as the job before an upgrade does."""
+        (process, *_) = self.processes(service)
+        migrating = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", f"services.{service}", "migrate"),
+            cwd=ROOT,
+            env=environment_of(process["pid"]),
+            stdout=subprocess.DEVNULL,
+        )
+        assert await migrating.wait() == 0
 
     async def query(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
         """Ask PostgreSQL as its administrator, who may read every schema."""

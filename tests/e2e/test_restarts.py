@@ -1,17 +1,13 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.crowd import Crowd
 from tests.e2e.person import Person, View, reading
-from tests.e2e.stack import ROOT, Stack
+from tests.e2e.stack import Stack
 
 pytestmark = [
     pytest.mark.e2e,
@@ -60,22 +56,6 @@ async def test_a_rolling_restart_under_load_loses_nothing(
     assert long.text == LONG_REPLY
 
 
-def environment_of(pid: int) -> Mapping[str, str]:
-    entries = Path(f"/proc/{pid}/environ").read_text().rstrip("\0").split("\0")
-    return dict(entry.split("=", 1) for entry in entries)
-
-
-async def migrate(stack: Stack, service: str) -> None:
-    pid = next(each["pid"] for each in stack.processes(service))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"services.{service}", "migrate"),
-        cwd=ROOT,
-        env=environment_of(pid),
-        stdout=subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
-
-
 async def test_migrations_run_on_the_living_system_and_nobody_notices(
     crowd: Crowd, stack: Stack, person: Person
 ) -> None:
@@ -85,7 +65,7 @@ async def test_migrations_run_on_the_living_system_and_nobody_notices(
     async with reading(person, await person.room()) as reads:
         for _ in range(2):
             services = ("auth", "chat", "ai", "billing")
-            await asyncio.gather(*(migrate(stack, service) for service in services))
+            await asyncio.gather(*(stack.migrate(service) for service in services))
     await crowd.settle()
 
     assert {status for status, _ in reads} == {200}

@@ -1,9 +1,7 @@
 """From one release to the next: while its migrations run, before its code does, and after."""
 
 import asyncio
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +22,6 @@ def released(folder: Path) -> None:
     if archive.returncode:
         pytest.skip(f"{PREVIOUS_RELEASE} is not in this clone: git fetch --unshallow")
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
-
-
-def migrate(stack: Stack) -> None:
-    """Bring the running stack's schemas up to date, as the job before an upgrade does."""
-    for service in SCHEMAS:
-        (process, *_) = stack.processes(service)
-        environment = Path(f"/proc/{process['pid']}/environ").read_bytes().split(b"\0")
-        subprocess.run(
-            [sys.executable, "-m", f"services.{service}", "migrate"],
-            cwd=ROOT,
-            env=dict(os.fsdecode(each).split("=", 1) for each in environment if each),
-            check=True,
-        )
 
 
 async def use(person: Person) -> list[dict[str, Any]]:
@@ -67,7 +52,8 @@ async def test_an_upgrade_keeps_serving_on_the_new_schema_and_loses_nothing(tmp_
         async with logged_in(stack) as person:
             before = await use(person)
 
-            await asyncio.to_thread(migrate, stack)
+            for service in SCHEMAS:
+                await stack.migrate(service)
 
             assert await person.messages(before[0]["chatroom_id"]) == before
             during = await use(person)

@@ -7,12 +7,12 @@ import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from libs.common import topology
-from libs.common.broker import Brokers, make_brokers
+from libs.common.broker import Brokers
 from libs.common.clock import new_id
 from libs.common.errors import NotFoundError, UnavailableError
 from libs.common.events import UserRegistered
-from libs.common.subscriptions import Subscriptions
 from libs.common.testing import eventually
+from libs.common.tests.billing import registering
 from libs.common.topology import EVENTS, queue
 
 pytestmark = pytest.mark.integration
@@ -50,15 +50,7 @@ def handler() -> Handler:
 
 @pytest.fixture
 async def brokers(rabbitmq_url: str, handler: Handler) -> AsyncIterator[Brokers]:
-    brokers = make_brokers(rabbitmq_url, service="billing", prefetch=5)
-    events = Subscriptions("billing", handler)
-    events.on(UserRegistered, Handler.handle)
-    brokers.consume.include_router(events.router)
-    await brokers.publish.start()
-    await topology.declare(brokers.publish)
-    for name in (queue("billing", UserRegistered), topology.DEAD_LETTERS):
-        await (await brokers.publish.declare_queue(name)).purge()  # what other tests left
-    async with brokers.running():
+    async with registering(rabbitmq_url, handler, Handler.handle) as brokers:
         yield brokers
 
 

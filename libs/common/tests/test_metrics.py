@@ -14,8 +14,8 @@ from libs.common.errors import LimitReachedError
 from libs.common.events import UserRegistered
 from libs.common.http import DirectRoute, create_service, metrics_router
 from libs.common.outbox import Relay
-from libs.common.subscriptions import Subscriptions
 from libs.common.testing import counted, eventually
+from libs.common.tests.billing import registering
 from libs.common.topology import queue
 
 REQUESTS = "thoughtflow_http_requests_total"
@@ -111,11 +111,7 @@ async def brokers(rabbitmq_url: str) -> AsyncIterator[Brokers]:
     async def take(res: None, event: UserRegistered) -> None:
         return
 
-    brokers = make_brokers(rabbitmq_url, service="billing", prefetch=5)
-    events = Subscriptions("billing", None)
-    events.on(UserRegistered, take)
-    brokers.consume.include_router(events.router)
-    async with brokers.running():
+    async with registering(rabbitmq_url, None, take) as brokers:
         yield brokers
 
 

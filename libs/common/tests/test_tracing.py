@@ -13,15 +13,14 @@ import structlog
 from opentelemetry.trace import SpanKind
 from typing_extensions import override
 
-from libs.common import outbox, topology
-from libs.common.broker import Brokers, make_brokers
+from libs.common import outbox
+from libs.common.broker import Brokers
 from libs.common.clock import new_id
 from libs.common.db import Connection, open_pool
 from libs.common.errors import UnavailableError
 from libs.common.events import UserRegistered
 from libs.common.outbox import Relay
-from libs.common.subscriptions import Subscriptions
-from libs.common.topology import queue
+from libs.common.tests.billing import registering
 from libs.common.tracing import traced, traceparent
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -87,15 +86,7 @@ def handler() -> Handler:
 
 @pytest.fixture
 async def brokers(rabbitmq_url: str, handler: Handler) -> AsyncIterator[Brokers]:
-    brokers = make_brokers(rabbitmq_url, service="billing", prefetch=5)
-    events = Subscriptions("billing", handler)
-    events.on(UserRegistered, Handler.handle)
-    brokers.consume.include_router(events.router)
-    await brokers.publish.start()
-    await topology.declare(brokers.publish)
-    work = await brokers.publish.declare_queue(queue("billing", UserRegistered))
-    await work.purge()  # what other tests left
-    async with brokers.running():
+    async with registering(rabbitmq_url, handler, Handler.handle) as brokers:
         yield brokers
 
 
