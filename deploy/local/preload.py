@@ -17,6 +17,7 @@ LIBRARIES = (
     "anyio.streams.tls",
     "asyncpg",
     "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "email.headerregistry",
     "fastapi.openapi.utils",
     "fastapi.telemetry._runtime",
     "faststream.rabbit",

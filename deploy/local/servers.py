@@ -69,6 +69,7 @@ class Postgres(Server):
             "unix_socket_directories": "",
             "max_connections": "200",
             "shared_buffers": "64MB",
+            "wal_buffers": "512kB",  # all of it is soon used: 2 MB would be PostgreSQL's choice
             "io_method": "sync",  # saves three processes that read ahead
             "max_logical_replication_workers": "0",  # saves a process that starts them
             "max_pred_locks_per_transaction": "10",  # for SERIALIZABLE, which nobody asks for

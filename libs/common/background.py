@@ -1,6 +1,7 @@
 """Work that a process does now and then, for as long as it lives."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 
@@ -23,11 +24,15 @@ async def in_background(work: Coroutine[object, object, None]) -> AsyncIterator[
 
 @asynccontextmanager
 async def every(interval_s: float, work: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Call `work` every `interval_s` seconds in the background while the block runs."""
+    """Call `work` in the background while the block runs, each time after about `interval_s`.
+
+    The pauses differ by up to a tenth: what starts together, in one process or in its replicas,
+    would otherwise ask PostgreSQL at the same moments for ever, over a connection each.
+    """
 
     async def repeat() -> None:
         while True:
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(interval_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
             try:
                 await work()
             except Exception as exc:  # noqa: BLE001 - it must outlive any outage

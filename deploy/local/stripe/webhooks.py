@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import ssl
 import time
 from functools import partial
 
@@ -45,8 +46,11 @@ class Sender:
     async def run(self) -> None:
         """Send until cancelled."""
         store = self._account.store
-        # Proxies of the environment must not see what goes to the next process.
-        async with httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+        # Proxies of the environment must not see what goes to the next process; over HTTP, so
+        # nobody's certificates are read.
+        async with httpx2.AsyncClient(
+            timeout=TIMEOUT_S, trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        ) as client:
             try:
                 while True:
                     self._wake.clear()
